@@ -1,0 +1,86 @@
+/*
+ * SSH keys: public and private, parsed from wire blobs and files, signing and verifying in SSH's formats (RFC
+ * 4253 6.6, RFC 5656, RFC 8332, RFC 8709). A key is immutable and reference-counted (not atomically: one Lua
+ * state, one thread).
+ */
+#ifndef MSSH_KEYS_KEY_H
+#define MSSH_KEYS_KEY_H
+
+#include "base/buf.h"
+#include "base/error.h"
+#include "crypto/hash.h"
+
+/* Largest RSA modulus and smallest accepted, in bits; smallest may be lowered only by who asks for it by
+ * name. */
+enum { MSSH_RSA_MAX_BITS = 16384, MSSH_RSA_MIN_BITS = 2048 };
+
+typedef struct mssh_key mssh_key;
+
+/* A signature algorithm: the name negotiated or sent, the key type it belongs to, and its hash. */
+typedef struct mssh_sig_algorithm {
+    const char *name;     /* "rsa-sha2-512" */
+    const char *key_type; /* "ssh-rsa" */
+    mssh_hash_id hash;    /* ignored for ed25519 */
+} mssh_sig_algorithm;
+
+/* The row of a signature algorithm name, or NULL. */
+const mssh_sig_algorithm *mssh_sig_algorithm_find(mssh_slice name);
+
+/* The i-th signature algorithm in order of preference, or NULL past the end. */
+const mssh_sig_algorithm *mssh_sig_algorithm_at(size_t i);
+
+/* Parses a public key blob (RFC 4253 6.6). The whole blob must be used. RSA outside MSSH_RSA_MIN_BITS..MAX,
+ * an even or tiny modulus or exponent, a point that is not on the curve or not uncompressed:
+ * MSSH_ERR_KEY_FORMAT, said in *failure (may be NULL). 0: *key is the caller's. */
+int mssh_key_parse_public(mssh_mem *mem, mssh_slice blob, mssh_key **key, mssh_failure *failure);
+
+/* Parses text of a key file of any format: private (OpenSSH, PEM, PKCS#8) or public (a line as in
+ * authorized_keys, or "SSH2 PUBLIC KEY"). An encrypted one needs `passphrase` (data NULL: none given):
+ * MSSH_ERR_PASSPHRASE when it is missing or wrong. Costly KDF settings (over 2,048 bcrypt rounds) are
+ * MSSH_ERR_LIMIT. 0: *key is the caller's. */
+int mssh_key_parse_file(mssh_mem *mem, mssh_slice text, mssh_slice passphrase, mssh_key **key,
+                        mssh_failure *failure);
+
+/* Makes a key pair: "ed25519", "ecdsa" (bits 256, 384, 521) or "rsa" (bits >= 2048); bits 0: the type's
+ * default. */
+int mssh_key_generate(mssh_mem *mem, const char *type, unsigned bits, mssh_key **key, mssh_failure *failure);
+
+/* One more owner; returns the key. */
+mssh_key *mssh_key_ref(mssh_key *key);
+
+/* One owner less; the last one wipes and frees it. NULL is fine. */
+void mssh_key_free(mssh_key *key);
+
+/* The key type name, e.g. "ssh-ed25519", "ecdsa-sha2-nistp256", "ssh-rsa"; valid as long as the key. */
+const char *mssh_key_type(const mssh_key *key);
+
+/* Size in bits: modulus or curve (256 for ed25519). */
+unsigned mssh_key_bits(const mssh_key *key);
+
+/* Whether the private half is there. */
+bool mssh_key_is_private(const mssh_key *key);
+
+/* The public blob (RFC 4253 6.6); valid as long as the key. */
+mssh_slice mssh_key_blob(const mssh_key *key);
+
+/* The comment of the file it came from, may be empty; valid as long as the key. */
+mssh_slice mssh_key_comment(const mssh_key *key);
+
+/* Signs data with the private half: appends the signature blob (string algorithm, string signature) to *out.
+ * The algorithm must belong to the key's type: MSSH_ERR_UNSUPPORTED if not. */
+int mssh_key_sign(const mssh_key *key, mssh_slice algorithm, mssh_slice data, mssh_buf *out);
+
+/* Checks a signature blob over data: its algorithm must be exactly `algorithm`, which must belong to the
+ * key's type, and nothing may be left over. 0 only for a good signature; MSSH_ERR_PROTOCOL for anything else.
+ */
+int mssh_key_verify(const mssh_key *key, mssh_slice algorithm, mssh_slice data, mssh_slice signature);
+
+/* Writes the private key in OpenSSH's format ("openssh-key-v1", PEM armour), encrypted with aes256-ctr and
+ * bcrypt when a passphrase is given. */
+int mssh_key_export(const mssh_key *key, mssh_slice passphrase, mssh_slice comment, mssh_buf *out);
+
+/* Fingerprint of a public blob as ssh-keygen prints it: "SHA256:base64" (hash SHA256) or "MD5:aa:bb:…" (hash
+ * MD5), terminated, into out[size]; 64 bytes suffice. 0 or an mssh_err. */
+int mssh_key_fingerprint(mssh_slice blob, mssh_hash_id hash, char *out, size_t size);
+
+#endif
