@@ -1,0 +1,23 @@
+#include "testing/testing.h"
+
+#include <lauxlib.h>
+#include <lualib.h>
+#include <stddef.h>
+
+/* One row a part: the field of the module's table, and what fills it. */
+static const luaL_Reg parts[] = {
+    {"process", mssh_testing_open_process},
+};
+
+__attribute__((visibility("default"))) int luaopen_moonssh_testing(lua_State *L);
+
+int luaopen_moonssh_testing(lua_State *L)
+{
+    lua_newtable(L);
+    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
+        lua_pushcfunction(L, parts[i].func);
+        lua_call(L, 0, 1);
+        lua_setfield(L, -2, parts[i].name);
+    }
+    return 1;
+}
