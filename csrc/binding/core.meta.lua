@@ -1,0 +1,207 @@
+---@meta moonssh.core
+--- The private interface between the C binding and the Lua library. Nothing here is public; nothing here waits.
+--- Byte strings are 8-bit clean. A call that can fail gives `nil, code, message`, code as in the library's error table; a wrong argument raises.
+
+---@class moonssh.core
+---@field version string
+---@field EAGAIN integer errno value
+---@field EINTR integer
+local core = {}
+
+--- Monotonic clock in seconds, with fractions.
+---@return number
+function core.now() end
+
+--- Random bytes, hashes ("md5", "sha1", "sha256", "sha384", "sha512"), constant-time comparison, base64 (decode: nil for what is not base64).
+function core.random(n) end
+function core.hash(name, data) end
+function core.hmac(name, key, data) end
+function core.equal(a, b) end
+function core.base64_encode(bytes) end
+function core.base64_decode(text) end
+
+--- Untrusted bytes as printable ASCII, at most `max` long (default 256): control characters, backslash and bytes from 0x80 as \xHH.
+function core.escape(bytes, max) end
+
+-- Poller ---------------------------------------------------------------------------------------------------------------------------
+
+--- epoll where there is one, else poll. Level-triggered.
+---@class moonssh.core.poller
+local poller = {}
+---@return moonssh.core.poller
+function core.poller() end
+--- Watches fd for "r", "w" or "rw"; nil stops watching it (an fd that is already closed is fine). Returns true, or nil, code, message.
+function poller:set(fd, events) end
+--- Waits at most `timeout` seconds (nil: for ever; 0: not at all), and gives a list { fd, events, fd, events, … } (reused by the next call) and
+--- its length; errors and hang-ups count as "rw". EINTR gives 0.
+function poller:wait(timeout) end
+function poller:close() end
+
+-- Sockets and names: all non-blocking, close-on-exec --------------------------------------------------------------------------------
+
+core.socket = {}
+--- Starts a stream connection to an address of `core.resolve`. → fd, pending (boolean) | nil, "io", message, errno. TCP_NODELAY is set.
+function core.socket.connect(address, bind_address) end
+--- Result of a pending connection once fd is writable. → true | nil, "io"|"refused", message, errno
+function core.socket.finish(fd) end
+--- Connects to a Unix socket (abstract when the path begins with NUL or "@"). → fd | nil, "io", message, errno
+function core.socket.unix(path) end
+--- → n | nil, "io", message, errno (errno == core.EAGAIN: later). SIGPIPE is never raised. Works on sockets, pipes and terminals.
+function core.socket.send(fd, data, first, last) end
+--- → string ("" at end of file) | nil, "io", message, errno
+function core.socket.recv(fd, max) end
+--- Two connected stream sockets.
+function core.socket.pair() end
+function core.socket.shutdown(fd) end
+function core.socket.close(fd) end
+--- Makes a descriptor non-blocking.
+function core.socket.prepare(fd) end
+
+--- Starts resolving host and port without blocking (a numeric address is immediate). family: nil, "inet", "inet6".
+---@class moonssh.core.resolver
+local resolver = {}
+function core.resolve(host, port, family) end
+--- Readable when the result is there.
+function resolver:fd() end
+--- → list of { family = "inet"|"inet6", text = "127.0.0.1", port = 22, sockaddr = bytes } in getaddrinfo's order | nil, "resolve", message | nil, "again"
+function resolver:result() end
+function resolver:close() end
+
+-- Files ------------------------------------------------------------------------------------------------------------------------------
+
+core.file = {}
+--- The whole of a regular file of at most `max` bytes (default 1 MiB), opened so that a FIFO or device never blocks.
+--- → data, mode (permission bits), uid | nil, "io", message, errno (errno == core.file.ENOENT when it does not exist)
+function core.file.read(path, max) end
+--- Appends in one write to a file that is created with mode 0600 (parents 0700); a newline is put first where the last line has none; synced.
+function core.file.append(path, data) end
+--- Home directory, login name (of the effective user, from the password database), host name.
+function core.file.home() end
+function core.file.user() end
+function core.file.hostname() end
+
+-- Keys -------------------------------------------------------------------------------------------------------------------------------
+
+core.key = {}
+---@class moonssh.core.key
+local key = {}
+function core.key.parse_public(blob) end
+function core.key.parse_file(text, passphrase) end
+function core.key.generate(type, bits) end
+--- "SHA256:…" or "MD5:…" of a public blob; hash "sha256" or "md5".
+function core.key.fingerprint(blob, hash) end
+--- List of { name =, key_type = } of the signature algorithms, in order of preference.
+function core.key.algorithms() end
+function key:type() end
+function key:bits() end
+function key:is_private() end
+function key:blob() end
+function key:comment() end
+function key:sign(data, algorithm) end
+--- → boolean
+function key:verify(data, signature, algorithm) end
+function key:export(passphrase, comment) end
+
+--- { kex = { {name=, default=}, … }, host_key =, cipher =, mac =, compression = }, each in order of preference.
+function core.algorithms() end
+
+-- Session ----------------------------------------------------------------------------------------------------------------------------
+
+---@class moonssh.core.session
+local session = {}
+
+--- Options: software, kex, host_key, cipher, mac, compression (comma-separated names), allow_unsafe, require_strict, rekey_bytes, rekey_seconds, rekey_packets,
+--- max_packet, max_queue, max_channels, max_window, channel_packet. All optional.
+---@return moonssh.core.session
+function core.session(options) end
+
+function session:start() end
+
+--- One recv into the input. "more": bytes came and there may be more; "again": nothing is there now; "full": the session takes no input now (a
+--- question is open, or its send queue is full); "eof": the peer has ended (it is told to the session). nil, "io", message on an error.
+--- With quickack, TCP_QUICKACK is set before.
+function session:read(fd, quickack) end
+--- Sends output until none is left (true) or the socket is full (false). nil, "io", message on an error.
+function session:write(fd) end
+
+--- For transports without fd: room for input; takes a string (must fit in the room); the peer has ended; up to `max` bytes of output, or nil; drops n sent bytes.
+function session:input_room() end
+function session:input(bytes) end
+function session:input_eof() end
+function session:output(max) end
+function session:output_done(n) end
+--- Whether it wants to read, whether it has output.
+function session:wants() end
+
+function session:tick(now) end
+--- Seconds on the clock of core.now, or nil.
+function session:deadline() end
+
+--- The next event, or nil: a kind and its values.
+---   "ignore" message · "debug" always_display message language · "disconnect" reason message language · "unimplemented" sequence
+---   "host_key" blob (question) · "macerror" packet (question) · "kex_done"
+---   "banner" text language · "auth_success" · "auth_failure" methods partial · "auth_pk_ok" · "auth_password_change" prompt language
+---   "auth_prompts" name instruction { {text=, echo=}, … }
+---   "opened" ch · "open_failed" ch reason text language · "data" ch stream bytes|nil · "window" ch · "eof" ch · "closed" ch · "reply" ch success
+---   "exit_status" ch status · "exit_signal" ch name core_dumped message language · "request" ch name data
+---   "global_reply" success data · "global_request" name data · "failed" (once)
+--- ch is an integer handle; stream is 0 (stdout) or 1 (stderr). "data" carries bytes in mode "direct" (credit them with `consumed`), else they are kept.
+function session:next() end
+
+--- nil, or code, message, reason.
+function session:failure() end
+--- After code "negotiation": what, ours, theirs.
+function session:negotiation() end
+--- Ends the session with a failure from outside, e.g. "timeout"; reason 0 sends no DISCONNECT.
+function session:fail(code, message, reason) end
+function session:disconnect(reason, message) end
+function session:stage() end
+--- A new table with the fields of session.info that the core knows.
+function session:info() end
+function session:host_key() end
+function session:server_sig_algs() end
+function session:answer_host_key(accept) end
+function session:answer_mac(accept) end
+function session:ask_mac(ask) end
+function session:rekey() end
+function session:ignore(data) end
+function session:debug(always_display, message, language) end
+function session:trace(on) end
+--- sent (boolean), number, name, length; or nil.
+function session:trace_next() end
+
+function session:auth_none(user) end
+function session:auth_password(user, password, new_password) end
+function session:auth_probe(user, algorithm, blob) end
+function session:auth_signing_data(user, algorithm, blob) end
+function session:auth_publickey(user, algorithm, blob, signature) end
+function session:auth_interactive(user) end
+function session:auth_answer(answers) end
+
+function session:global_request(name, want_reply, data) end
+--- → ch
+function session:open(type, data) end
+function session:channel_request(ch, name, want_reply, data) end
+--- Bytes of data from `offset` (default 1) on that were taken; 0: wait for "window" or for room in the send queue.
+function session:channel_write(ch, stream, data, offset) end
+function session:channel_eof(ch) end
+function session:channel_close(ch) end
+function session:channel_release(ch) end
+--- Bytes kept for a stream; up to `max` of them as a string (nil when there are none); the offset (from 1) of a byte value in them from `from` on, or nil.
+function session:channel_kept(ch, stream) end
+function session:channel_take(ch, stream, max) end
+function session:channel_find(ch, stream, byte, from) end
+--- What happens to data that come: "keep" (default), "discard" (credited at once, no event), "merge" (stderr only: kept as stdout's),
+--- or "direct": up to `budget` bytes not yet credited are given as strings in the event, what is beyond, small pieces, and all while something is kept are kept.
+function session:channel_mode(ch, stream, mode, budget) end
+--- Credits n bytes that came in "direct" events.
+function session:channel_consumed(ch, n) end
+--- open, eof_received, send_window, receive_window, window; nil for a stale handle.
+function session:channel_state(ch) end
+
+--- Bytes in use and peak of the session's allocator.
+function session:memory() end
+--- Frees everything; further calls raise.
+function session:close() end
+
+return core
