@@ -31,4 +31,8 @@ int mssh_chachapoly_open(mssh_chachapoly *ctx, uint32_t seq, uint8_t *packet, si
 /* Decrypts packet + 4 in place without checking the tag. 0 or an mssh_err. */
 int mssh_chachapoly_open_unverified(mssh_chachapoly *ctx, uint32_t seq, uint8_t *packet, size_t len);
 
+/* Checks the tag at text + len, which covers text alone, then decrypts text[len] in place: as an encrypted
+ * key file has it, without a length and with sequence number 0. MSSH_ERR_MAC when it does not match. */
+int mssh_chachapoly_open_file(mssh_chachapoly *ctx, uint8_t *text, size_t len);
+
 #endif

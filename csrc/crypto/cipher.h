@@ -50,7 +50,8 @@ mssh_gcm *mssh_gcm_new(bool encrypt, mssh_slice key, const uint8_t *iv);
 /* Wipes and frees it; NULL is fine. */
 void mssh_gcm_free(mssh_gcm *gcm);
 
-/* Encrypts text[len] in place, binding aad[4], and writes the tag; moves on to the next IV. 0 or an mssh_err.
+/* Encrypts text[len] in place, binding aad[4] (NULL: nothing), and writes the tag; moves on to the next IV. 0
+ * or an mssh_err.
  */
 int mssh_gcm_seal(mssh_gcm *gcm, const uint8_t *aad, uint8_t *text, size_t len, uint8_t *tag);
 

@@ -1,0 +1,109 @@
+#include "crypto/kem_ops.h"
+
+#include "base/error.h"
+
+static mssh_kem *kem_new(mssh_mem *mem, mssh_kem_id id, const mssh_kem_ops *ops)
+{
+    mssh_kem *kem = mssh_alloc(mem, sizeof *kem);
+
+    if (kem != NULL) {
+        kem->mem = mem;
+        kem->id = id;
+        kem->ops = ops;
+    }
+    return kem;
+}
+
+mssh_kem *mssh_kem_new(mssh_mem *mem, mssh_kem_id id)
+{
+    unsigned group_bits[2] = {0, 0};
+    mssh_slice p, g;
+    mssh_kem *kem = NULL;
+
+    switch (id) {
+    case MSSH_KEM_X25519:
+    case MSSH_KEM_P256:
+    case MSSH_KEM_P384:
+    case MSSH_KEM_P521:
+        return kem_new(mem, id, &mssh_kem_curve_ops);
+    case MSSH_KEM_DH14:
+    case MSSH_KEM_DH16:
+        group_bits[0] = group_bits[1] = id == MSSH_KEM_DH14 ? 2048 : 4096;
+        mssh_kem_standard_group(group_bits[0], &p, &g);
+        return mssh_kem_new_group(mem, p, g, group_bits, &kem) == 0 ? kem : NULL;
+    case MSSH_KEM_DH_GROUP:
+        break;
+    }
+    return NULL;
+}
+
+int mssh_kem_new_group(mssh_mem *mem, mssh_slice p, mssh_slice g, const unsigned bits[2], mssh_kem **kem)
+{
+    mssh_kem *made = kem_new(mem, MSSH_KEM_DH_GROUP, &mssh_kem_dh_ops);
+    int rc;
+
+    if (made == NULL)
+        return MSSH_ERR_MEMORY;
+    rc = mssh_kem_dh_set_group(made, p, g, bits);
+    if (rc != 0)
+        mssh_kem_free(made);
+    else
+        *kem = made;
+    return rc;
+}
+
+void mssh_kem_free(mssh_kem *kem)
+{
+    if (kem == NULL)
+        return;
+    kem->ops->wipe(kem);
+    mssh_free(kem->mem, kem, sizeof *kem);
+}
+
+int mssh_kem_keypair(mssh_kem *kem, mssh_buf *public_value)
+{
+    mssh_kem_value ours = {.len = 0};
+    int rc;
+
+    if (kem->has_keypair)
+        return MSSH_ERR_STATE;
+    rc = kem->ops->keypair(kem, &ours);
+    if (rc == 0)
+        rc = mssh_buf_append(public_value, ours.bytes, ours.len);
+    kem->has_keypair = rc == 0;
+    return rc;
+}
+
+int mssh_kem_encapsulate(mssh_kem *kem, mssh_slice peer, mssh_buf *public_value, mssh_buf *secret)
+{
+    mssh_kem_value ours = {.len = 0};
+    mssh_kem_value shared = {.len = 0};
+    int rc;
+
+    if (kem->has_keypair)
+        return MSSH_ERR_STATE;
+    rc = kem->ops->keypair(kem, &ours);
+    if (rc == 0)
+        rc = kem->ops->derive(kem, peer, &shared);
+    if (rc == 0)
+        rc = mssh_buf_append(public_value, ours.bytes, ours.len);
+    if (rc == 0)
+        rc = mssh_buf_append(secret, shared.bytes, shared.len);
+    kem->has_keypair = true;
+    mssh_wipe(&shared, sizeof shared);
+    return rc;
+}
+
+int mssh_kem_decapsulate(mssh_kem *kem, mssh_slice peer, mssh_buf *secret)
+{
+    mssh_kem_value shared = {.len = 0};
+    int rc;
+
+    if (!kem->has_keypair)
+        return MSSH_ERR_STATE;
+    rc = kem->ops->derive(kem, peer, &shared);
+    if (rc == 0)
+        rc = mssh_buf_append(secret, shared.bytes, shared.len);
+    mssh_wipe(&shared, sizeof shared);
+    return rc;
+}
