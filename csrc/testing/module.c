@@ -6,6 +6,7 @@
 
 /* One row a part: the field of the module's table, and what fills it. */
 static const luaL_Reg parts[] = {
+    {"heap", mssh_testing_open_heap},
     {"process", mssh_testing_open_process},
 };
 
