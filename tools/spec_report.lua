@@ -19,6 +19,12 @@ return function(options)
       events:flush()
    end
 
+   -- Calls a function of spec/support/server.lua, if the spec that runs has loaded it.
+   local function of_servers(name)
+      local server = package.loaded["spec.support.server"]
+      return server and server[name]() or ""
+   end
+
    local function explain(failure)
       local trace = failure.trace or {}
       print(("FAILED: %s"):format(failure.name))
@@ -26,10 +32,12 @@ return function(options)
       if failure.isError and trace.traceback then
          print("   " .. trace.traceback:gsub("^\n", ""):gsub("\n", "\n   "))
       end
+      io.write(of_servers("recent_logs"))
       io.stdout:flush()
    end
 
    function handler.testStart(element)
+      of_servers("forget_stopped")
       record("start", one_line(handler.getFullName(element)))
       return nil, true
    end

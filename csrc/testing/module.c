@@ -8,6 +8,7 @@
 static const luaL_Reg parts[] = {
     {"heap", mssh_testing_open_heap},
     {"process", mssh_testing_open_process},
+    {"socket", mssh_testing_open_socket},
 };
 
 __attribute__((visibility("default"))) int luaopen_moonssh_testing(lua_State *L);

@@ -11,5 +11,6 @@
  * state. */
 int mssh_testing_open_heap(lua_State *L);
 int mssh_testing_open_process(lua_State *L);
+int mssh_testing_open_socket(lua_State *L);
 
 #endif
