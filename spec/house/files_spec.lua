@@ -6,7 +6,7 @@ local CEILING = 600 -- lines; about 500 is where one looks for an idea to split 
 
 -- Put together here, so that this file does not name them itself.
 local places = {}
-for _, place in ipairs{ "work", "farm", "home", "Users", "mnt", "root" } do
+for _, place in ipairs{ "work", "farm", "Users", "mnt" } do
    table.insert(places, "%f[%w/]/" .. place .. "/")
 end
 table.insert(places, "%.%./" .. "shared/")
