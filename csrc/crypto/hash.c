@@ -13,9 +13,9 @@ typedef struct hash_row {
 } hash_row;
 
 static const hash_row rows[] = {
-    [MSSH_HASH_MD5] = {"MD5", 16},         [MSSH_HASH_SHA1] = {"SHA1", 20},
-    [MSSH_HASH_SHA256] = {"SHA2-256", 32}, [MSSH_HASH_SHA384] = {"SHA2-384", 48},
-    [MSSH_HASH_SHA512] = {"SHA2-512", 64},
+    [MSSH_HASH_MD5] = {"MD5", 16},       [MSSH_HASH_SHA1] = {"SHA1", 20},
+    [MSSH_HASH_SHA256] = {"SHA256", 32}, [MSSH_HASH_SHA384] = {"SHA384", 48},
+    [MSSH_HASH_SHA512] = {"SHA512", 64},
 };
 
 struct mssh_hmac {
@@ -26,6 +26,11 @@ struct mssh_hmac {
 size_t mssh_hash_len(mssh_hash_id id)
 {
     return rows[id].len;
+}
+
+const char *mssh_hash_name(mssh_hash_id id)
+{
+    return rows[id].name;
 }
 
 int mssh_hash(mssh_hash_id id, const mssh_slice *parts, size_t n_parts, uint8_t *out)

@@ -1,0 +1,219 @@
+#include "keys/type.h"
+
+static void read_ed25519_public(const mssh_key_kind *type, mssh_reader *reader, mssh_slice *parts)
+{
+    (void)type;
+    parts[0] = mssh_read_string(reader);
+}
+
+static void write_ed25519_public(const mssh_key_kind *type, const mssh_slice *parts, mssh_buf *out)
+{
+    (void)type;
+    mssh_write_string(out, parts[0]);
+}
+
+/* The private string is the seed with the public key behind it. */
+static void read_ed25519_private(const mssh_key_kind *type, mssh_reader *reader, mssh_slice *parts)
+{
+    mssh_slice both;
+
+    read_ed25519_public(type, reader, parts);
+    both = mssh_read_string(reader);
+    if (both.len != 64 || parts[0].len != 32 || memcmp(both.data + 32, parts[0].data, 32) != 0)
+        reader->failed = true;
+    else
+        parts[1] = mssh_slice_of(both.data, 32);
+}
+
+static void write_ed25519_private(const mssh_key_kind *type, const mssh_slice *parts, mssh_buf *out)
+{
+    write_ed25519_public(type, parts, out);
+    mssh_write_u32(out, (uint32_t)(parts[1].len + parts[0].len));
+    mssh_write_bytes(out, parts[1]);
+    mssh_write_bytes(out, parts[0]);
+}
+
+static bool read_fixed_signature(mssh_slice bytes, uint8_t *out, size_t len)
+{
+    if (bytes.len != len)
+        return false;
+    memcpy(out, bytes.data, len);
+    return true;
+}
+
+static void write_fixed_signature(const uint8_t *signature, size_t len, mssh_buf *out)
+{
+    mssh_write_string(out, mssh_slice_of(signature, len));
+}
+
+/* RFC 5656 3.1. */
+static void read_ecdsa_public(const mssh_key_kind *type, mssh_reader *reader, mssh_slice *parts)
+{
+    if (!mssh_slice_is(mssh_read_string(reader), type->curve))
+        reader->failed = true;
+    parts[0] = mssh_read_string(reader);
+}
+
+static void write_ecdsa_public(const mssh_key_kind *type, const mssh_slice *parts, mssh_buf *out)
+{
+    mssh_write_text(out, type->curve);
+    mssh_write_string(out, parts[0]);
+}
+
+static void read_ecdsa_private(const mssh_key_kind *type, mssh_reader *reader, mssh_slice *parts)
+{
+    read_ecdsa_public(type, reader, parts);
+    parts[1] = mssh_read_mpint(reader);
+}
+
+static void write_ecdsa_private(const mssh_key_kind *type, const mssh_slice *parts, mssh_buf *out)
+{
+    write_ecdsa_public(type, parts, out);
+    mssh_write_mpint(out, parts[1]);
+}
+
+/* RFC 5656 3.1.2: r and s, each of at most half the length; zero ones and those past the order fail in the
+ * check itself. */
+static bool read_ecdsa_signature(mssh_slice bytes, uint8_t *out, size_t len)
+{
+    mssh_reader reader = mssh_reader_of(bytes);
+    mssh_slice numbers[2];
+    size_t half = len / 2;
+
+    numbers[0] = mssh_read_mpint(&reader);
+    numbers[1] = mssh_read_mpint(&reader);
+    if (!mssh_reader_done(&reader))
+        return false;
+    memset(out, 0, len);
+    for (size_t i = 0; i < 2; i++) {
+        if (numbers[i].len == 0 || numbers[i].len > half)
+            return false;
+        memcpy(out + (i + 1) * half - numbers[i].len, numbers[i].data, numbers[i].len);
+    }
+    return true;
+}
+
+static void write_ecdsa_signature(const uint8_t *signature, size_t len, mssh_buf *out)
+{
+    mssh_slice numbers[2] = {mssh_slice_of(signature, len / 2), mssh_slice_of(signature + len / 2, len / 2)};
+    size_t before = mssh_buf_len(out);
+
+    mssh_write_u32(out, 0);
+    mssh_write_mpint(out, numbers[0]);
+    mssh_write_mpint(out, numbers[1]);
+    if (out->error == 0)
+        mssh_store_u32(mssh_buf_bytes(out) + before, (uint32_t)(mssh_buf_len(out) - before - 4));
+}
+
+/* RFC 4253 6.6: e before n. */
+static void read_rsa_public(const mssh_key_kind *type, mssh_reader *reader, mssh_slice *parts)
+{
+    (void)type;
+    parts[1] = mssh_read_mpint(reader);
+    parts[0] = mssh_read_mpint(reader);
+}
+
+static void write_rsa_public(const mssh_key_kind *type, const mssh_slice *parts, mssh_buf *out)
+{
+    (void)type;
+    mssh_write_mpint(out, parts[1]);
+    mssh_write_mpint(out, parts[0]);
+}
+
+/* A private file has its own order: n, e, d, q^-1 mod p, p, q. */
+static const uint8_t rsa_file_order[] = {0, 1, 2, 5, 3, 4};
+
+static void read_rsa_private(const mssh_key_kind *type, mssh_reader *reader, mssh_slice *parts)
+{
+    (void)type;
+    for (size_t i = 0; i < sizeof rsa_file_order; i++)
+        parts[rsa_file_order[i]] = mssh_read_mpint(reader);
+}
+
+static void write_rsa_private(const mssh_key_kind *type, const mssh_slice *parts, mssh_buf *out)
+{
+    (void)type;
+    for (size_t i = 0; i < sizeof rsa_file_order; i++)
+        mssh_write_mpint(out, parts[rsa_file_order[i]]);
+}
+
+/* Some signers drop leading zeros (RFC 8332 forbids it, OpenSSH takes it); longer than the modulus is never
+ * right. */
+static bool read_rsa_signature(mssh_slice bytes, uint8_t *out, size_t len)
+{
+    if (bytes.len == 0 || bytes.len > len)
+        return false;
+    memset(out, 0, len - bytes.len);
+    memcpy(out + len - bytes.len, bytes.data, bytes.len);
+    return true;
+}
+
+#define ECDSA_ROW(number, kind)                                                                              \
+    {                                                                                                        \
+        "ecdsa-sha2-nistp" number, "nistp" number, (kind), 0, read_ecdsa_public, write_ecdsa_public,         \
+            read_ecdsa_private, write_ecdsa_private, read_ecdsa_signature, write_ecdsa_signature             \
+    }
+
+static const mssh_key_kind rows[] = {
+    {"ssh-ed25519", NULL, MSSH_PKEY_ED25519, 0, read_ed25519_public, write_ed25519_public,
+     read_ed25519_private, write_ed25519_private, read_fixed_signature, write_fixed_signature},
+    ECDSA_ROW("256", MSSH_PKEY_P256),
+    ECDSA_ROW("384", MSSH_PKEY_P384),
+    ECDSA_ROW("521", MSSH_PKEY_P521),
+    {"ssh-rsa", NULL, MSSH_PKEY_RSA, MSSH_RSA_MIN_BITS, read_rsa_public, write_rsa_public, read_rsa_private,
+     write_rsa_private, read_rsa_signature, write_fixed_signature},
+};
+
+enum { N_ROWS = sizeof rows / sizeof rows[0] };
+
+const mssh_key_kind *mssh_key_type_find(mssh_slice name)
+{
+    for (size_t i = 0; i < N_ROWS; i++)
+        if (mssh_slice_is(name, rows[i].name))
+            return &rows[i];
+    return NULL;
+}
+
+const mssh_key_kind *mssh_key_type_of(mssh_pkey_kind kind)
+{
+    size_t i = 0;
+
+    while (i + 1 < N_ROWS && rows[i].kind != kind)
+        i++;
+    return &rows[i];
+}
+
+int mssh_key_type_refuse(mssh_slice name, mssh_failure *failure)
+{
+    static const char certificate[] = "-cert-v01@openssh.com";
+    size_t suffix = sizeof certificate - 1;
+    char shown[64];
+
+    mssh_escape(shown, sizeof shown, name.data, name.len);
+    if (name.len > suffix && memcmp(name.data + name.len - suffix, certificate, suffix) == 0)
+        return mssh_fail(failure, MSSH_ERR_KEY_FORMAT, 0, "certificates are not supported yet: %s", shown);
+    return mssh_fail(failure, MSSH_ERR_KEY_FORMAT, 0, "key type not supported: \"%s\"", shown);
+}
+
+/* In order of preference. */
+static const mssh_sig_algorithm algorithms[] = {
+    {"ssh-ed25519", "ssh-ed25519", MSSH_HASH_SHA512},
+    {"ecdsa-sha2-nistp256", "ecdsa-sha2-nistp256", MSSH_HASH_SHA256},
+    {"ecdsa-sha2-nistp384", "ecdsa-sha2-nistp384", MSSH_HASH_SHA384},
+    {"ecdsa-sha2-nistp521", "ecdsa-sha2-nistp521", MSSH_HASH_SHA512},
+    {"rsa-sha2-512", "ssh-rsa", MSSH_HASH_SHA512},
+    {"rsa-sha2-256", "ssh-rsa", MSSH_HASH_SHA256},
+};
+
+const mssh_sig_algorithm *mssh_sig_algorithm_at(size_t i)
+{
+    return i < sizeof algorithms / sizeof algorithms[0] ? &algorithms[i] : NULL;
+}
+
+const mssh_sig_algorithm *mssh_sig_algorithm_find(mssh_slice name)
+{
+    for (size_t i = 0; i < sizeof algorithms / sizeof algorithms[0]; i++)
+        if (mssh_slice_is(name, algorithms[i].name))
+            return &algorithms[i];
+    return NULL;
+}

@@ -1,0 +1,61 @@
+/*
+ * Inside of the keys: a row per key type, with how its numbers and signatures are written.
+ */
+#ifndef MSSH_KEYS_TYPE_H
+#define MSSH_KEYS_TYPE_H
+
+#include "crypto/pkey.h"
+#include "keys/key.h"
+#include "wire/reader.h"
+#include "wire/writer.h"
+
+typedef struct mssh_key_kind mssh_key_kind;
+
+struct mssh_key_kind {
+    const char *name;  /* "ecdsa-sha2-nistp256" */
+    const char *curve; /* "nistp256", or NULL */
+    mssh_pkey_kind kind;
+    unsigned min_bits; /* smaller keys are refused; 0: there are none */
+    /* The fields behind the type name in a public blob, and in a private key file (which repeats the public
+     * ones). The reader's state tells whether they were there. */
+    void (*read_public)(const mssh_key_kind *type, mssh_reader *reader, mssh_slice *parts);
+    void (*write_public)(const mssh_key_kind *type, const mssh_slice *parts, mssh_buf *out);
+    void (*read_private)(const mssh_key_kind *type, mssh_reader *reader, mssh_slice *parts);
+    void (*write_private)(const mssh_key_kind *type, const mssh_slice *parts, mssh_buf *out);
+    /* The inner signature, from and to the fixed length that crypto/pkey.h uses. False: out of form. */
+    bool (*read_signature)(mssh_slice bytes, uint8_t *out, size_t len);
+    void (*write_signature)(const uint8_t *signature, size_t len, mssh_buf *out);
+};
+
+/* The row of a type name, or NULL. */
+const mssh_key_kind *mssh_key_type_find(mssh_slice name);
+
+/* The row of a kind of key pair. */
+const mssh_key_kind *mssh_key_type_of(mssh_pkey_kind kind);
+
+/* Says in *failure why a type name has no row (a certificate, one not supported, not a name); the code. */
+int mssh_key_type_refuse(mssh_slice name, mssh_failure *failure);
+
+/* A key around *pkey, which it adopts also on failure. MSSH_ERR_KEY_FORMAT when it is smaller than its type
+ * may be. */
+int mssh_key_wrap(mssh_mem *mem, mssh_pkey *pkey, mssh_slice comment, mssh_key **key, mssh_failure *failure);
+
+/* A key from its parts (mssh_pkey_new). */
+int mssh_key_from_parts(mssh_mem *mem, const mssh_key_kind *type, const mssh_slice *parts, bool with_private,
+                        mssh_slice comment, mssh_key **key, mssh_failure *failure);
+
+/* Gives a key that nobody else has yet its comment. 0, or the buffer's error. */
+int mssh_key_set_comment(mssh_key *key, mssh_slice comment);
+
+/* Appends what a private key file has of a key: its type and all its fields, without the comment. */
+int mssh_key_write_private(const mssh_key *key, mssh_buf *out);
+
+/* Reads a decoded openssh-key-v1 file. */
+int mssh_openssh_parse(mssh_mem *mem, mssh_slice file, mssh_slice passphrase, mssh_key **key,
+                       mssh_failure *failure);
+
+/* Appends a key as such a file, in its armour; encrypted unless the passphrase is empty. */
+int mssh_openssh_write(mssh_mem *mem, const mssh_key *key, mssh_slice passphrase, mssh_slice comment,
+                       mssh_buf *out);
+
+#endif
