@@ -50,7 +50,7 @@ TESTING_OBJ  := $(TESTING_SRC:csrc/%.c=$(BUILD)/obj/%.o)
 CORE         := $(if $(CORE_SRC),$(BUILD)/moonssh/core.so)
 TESTING      := $(if $(TESTING_SRC),$(BUILD)/moonssh_testing.so)
 
-SUITE_ENV = LUA_PATH_5_4='./lua/?.lua;./lua/?/init.lua;;' LUA_CPATH_5_4='./$(BUILD)/?.so;;' BUSTED='$(BUSTED)'
+SUITE_ENV = LUA_PATH_5_4='./lua/?.lua;./lua/?/init.lua;;' LUA_CPATH_5_4='./$(BUILD)/?.so;;' BUSTED='$(BUSTED)' MOONSSH_BUILD=$(BUILD)
 RUN_SUITE = $(SUITE_ENV) lua5.4 tools/spec.lua --jobs $(JOBS) $(if $(V),--verbose)
 # A further make, because what this one knows of compilers and headers may be older than what deps has installed.
 AGAIN     = +@$(MAKE) --no-print-directory -j$(JOBS)
