@@ -154,8 +154,8 @@ static bool is_of_row(const EVP_PKEY *evp, const mssh_pkey_row *row)
 
     if (EVP_PKEY_is_a(evp, row->type) != 1)
         return false;
-    return row->group == NULL ||
-           (EVP_PKEY_get_group_name(evp, group, sizeof group, &len) == 1 && strcmp(group, row->group) == 0);
+    return row->group == NULL || (EVP_PKEY_get_group_name(evp, group, sizeof group, &len) == 1 &&
+                                  mssh_slice_is(mssh_slice_of_text(group), row->group));
 }
 
 int mssh_pkey_import(mssh_mem *mem, const EVP_PKEY *evp, mssh_pkey **key)

@@ -48,11 +48,13 @@ int mssh_pkey_from_pem(mssh_mem *mem, mssh_slice text, mssh_slice passphrase, ms
 /* Wipes and frees it; NULL is fine. */
 void mssh_pkey_free(mssh_pkey *key);
 
+/* What kind of key it is. */
 mssh_pkey_kind mssh_pkey_kind_of(const mssh_pkey *key);
 
 /* Bits of the modulus or of the curve (256 for ed25519). */
 unsigned mssh_pkey_bits(const mssh_pkey *key);
 
+/* Whether the private half is there. */
 bool mssh_pkey_is_private(const mssh_pkey *key);
 
 /* Writes the key's parts into *bytes, which must be empty, and views them in `parts`, valid until its next

@@ -31,9 +31,13 @@ struct mssh_pkey {
 
 extern const mssh_pkey_row mssh_pkey_rows[];
 
+/* RSA's numbers to a key. */
 int mssh_pkey_rsa_build(const mssh_pkey_row *row, const mssh_slice *parts, bool with_private, EVP_PKEY **evp);
+/* A key to RSA's numbers. */
 int mssh_pkey_rsa_part(const mssh_pkey_row *row, const EVP_PKEY *evp, size_t i, mssh_buf *bytes);
+/* Point and scalar to a key. */
 int mssh_pkey_ec_build(const mssh_pkey_row *row, const mssh_slice *parts, bool with_private, EVP_PKEY **evp);
+/* A key to point and scalar. */
 int mssh_pkey_ec_part(const mssh_pkey_row *row, const EVP_PKEY *evp, size_t i, mssh_buf *bytes);
 
 /* Wraps an EVP key (adopted, also on failure). */

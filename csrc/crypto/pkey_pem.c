@@ -158,13 +158,15 @@ static int read_traditional(pem_block *block, int type, mssh_slice passphrase, E
 
 static int read_block(pem_block *block, mssh_slice passphrase, EVP_PKEY **evp)
 {
-    if (strcmp(block->name, "ENCRYPTED PRIVATE KEY") == 0)
+    mssh_slice label = mssh_slice_of_text(block->name);
+
+    if (mssh_slice_is(label, "ENCRYPTED PRIVATE KEY"))
         return read_encrypted_pkcs8(block, passphrase, evp);
-    if (strcmp(block->name, "PRIVATE KEY") == 0)
+    if (mssh_slice_is(label, "PRIVATE KEY"))
         return read_pkcs8(block, evp);
-    if (strcmp(block->name, "RSA PRIVATE KEY") == 0)
+    if (mssh_slice_is(label, "RSA PRIVATE KEY"))
         return read_traditional(block, EVP_PKEY_RSA, passphrase, evp);
-    if (strcmp(block->name, "EC PRIVATE KEY") == 0)
+    if (mssh_slice_is(label, "EC PRIVATE KEY"))
         return read_traditional(block, EVP_PKEY_EC, passphrase, evp);
     return MSSH_ERR_UNSUPPORTED;
 }

@@ -24,7 +24,7 @@ static bool next_line(mssh_slice *rest, mssh_slice *line)
 static bool starts_with(mssh_slice text, const char *start)
 {
     size_t len = strlen(start);
-    return text.len >= len && memcmp(text.data, start, len) == 0;
+    return text.len >= len && mssh_slice_is(mssh_slice_of(text.data, len), start);
 }
 
 static bool is_blank(uint8_t c)

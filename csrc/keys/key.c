@@ -101,12 +101,13 @@ int mssh_key_generate(mssh_mem *mem, const char *type, unsigned bits, mssh_key *
         {"ed25519", 256, MSSH_PKEY_ED25519}, {"ecdsa", 256, MSSH_PKEY_P256}, {"ecdsa", 384, MSSH_PKEY_P384},
         {"ecdsa", 521, MSSH_PKEY_P521},      {"rsa", 0, MSSH_PKEY_RSA},
     };
+    mssh_slice name = mssh_slice_of_text(type);
     bool known = false;
 
     for (size_t i = 0; i < sizeof choices / sizeof choices[0]; i++) {
         mssh_pkey *pkey = NULL;
         int rc;
-        if (strcmp(type, choices[i].type) != 0)
+        if (!mssh_slice_is(name, choices[i].type))
             continue;
         known = true;
         if (choices[i].bits == 0 && bits == 0)
@@ -192,7 +193,9 @@ static const mssh_sig_algorithm *algorithm_for(const mssh_key *key, mssh_slice n
 {
     const mssh_sig_algorithm *algorithm = mssh_sig_algorithm_find(name);
 
-    return algorithm != NULL && strcmp(algorithm->key_type, key->type->name) == 0 ? algorithm : NULL;
+    return algorithm != NULL && mssh_slice_is(mssh_slice_of_text(algorithm->key_type), key->type->name)
+               ? algorithm
+               : NULL;
 }
 
 int mssh_key_sign(const mssh_key *key, mssh_slice algorithm, mssh_slice data, mssh_buf *out)

@@ -62,7 +62,7 @@ static int read_outer(mssh_slice file, outer *out, mssh_failure *failure)
     char shown[64];
     uint32_t n_keys;
 
-    if (!mssh_reader_ok(&reader) || memcmp(start.data, magic, sizeof magic) != 0)
+    if (!mssh_reader_ok(&reader) || !mssh_slice_equals(start, mssh_slice_of(magic, sizeof magic)))
         return damaged(failure, "it does not begin as one");
     out->kdf_options = mssh_read_string(&reader);
     n_keys = mssh_read_u32(&reader);

@@ -19,7 +19,8 @@ static void read_ed25519_private(const mssh_key_kind *type, mssh_reader *reader,
 
     read_ed25519_public(type, reader, parts);
     both = mssh_read_string(reader);
-    if (both.len != 64 || parts[0].len != 32 || memcmp(both.data + 32, parts[0].data, 32) != 0)
+    if (both.len != 64 || parts[0].len != 32 ||
+        !mssh_slice_equals(mssh_slice_of(both.data + 32, 32), parts[0]))
         reader->failed = true;
     else
         parts[1] = mssh_slice_of(both.data, 32);
@@ -190,7 +191,7 @@ int mssh_key_type_refuse(mssh_slice name, mssh_failure *failure)
     char shown[64];
 
     mssh_escape(shown, sizeof shown, name.data, name.len);
-    if (name.len > suffix && memcmp(name.data + name.len - suffix, certificate, suffix) == 0)
+    if (name.len > suffix && mssh_slice_is(mssh_slice_of(name.data + name.len - suffix, suffix), certificate))
         return mssh_fail(failure, MSSH_ERR_KEY_FORMAT, 0, "certificates are not supported yet: %s", shown);
     return mssh_fail(failure, MSSH_ERR_KEY_FORMAT, 0, "key type not supported: \"%s\"", shown);
 }
