@@ -52,6 +52,9 @@ TESTING      := $(if $(TESTING_SRC),$(BUILD)/moonssh_testing.so)
 
 SUITE_ENV = LUA_PATH_5_4='./lua/?.lua;./lua/?/init.lua;;' LUA_CPATH_5_4='./$(BUILD)/?.so;;' BUSTED='$(BUSTED)' MOONSSH_BUILD=$(BUILD)
 RUN_SUITE = $(SUITE_ENV) lua5.4 tools/spec.lua --jobs $(JOBS) $(if $(V),--verbose)
+# With V=1 every command is shown as it is run.
+Q         = $(if $(V),,@)
+SAY       = $(if $(V),,@echo '$(FLAVOUR): $(1)')
 # A further make, because what this one knows of compilers and headers may be older than what deps has installed.
 AGAIN     = +@$(MAKE) --no-print-directory -j$(JOBS)
 
@@ -69,52 +72,139 @@ help:
 	@echo 'make coverage   the suite, then the lines and branches of csrc/ that it reached'
 	@echo 'make bench      the benchmarks'
 	@echo 'make format     clang-format over csrc/'
-	@echo 'make install    for luarocks: into LUADIR and LIBDIR'
+	@echo 'make install    into PREFIX, or LUADIR and LIBDIR'
 	@echo 'make clean      remove build/'
 
 # --- building
 
 $(BUILD)/obj/%.o: csrc/%.c
 	@mkdir -p $(@D)
-	$(COMPILE) -MMD -MP -c -o $@ $<
+	$(call SAY,cc $<)
+	$(Q)$(COMPILE) -MMD -MP -c -o $@ $<
 
 $(BUILD)/moonssh/core.so: $(CORE_OBJ)
-	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) $(LINK) $(LDFLAGS) -o $@ $^ $(LIBS)
-
 $(BUILD)/moonssh_testing.so: $(TESTING_OBJ) $(CORE_OBJ)
+$(BUILD)/moonssh/core.so $(BUILD)/moonssh_testing.so:
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) $(LINK) $(LDFLAGS) -o $@ $^ $(LIBS)
+	$(call SAY,link $@)
+	$(Q)$(CC) $(CFLAGS) $(LINK) $(LDFLAGS) -o $@ $^ $(LIBS)
 
 -include $(CORE_OBJ:.o=.d) $(TESTING_OBJ:.o=.d)
 
 .PHONY: testing
 testing: $(CORE) $(TESTING)
 
+PREFIX ?= /usr/local
+LUADIR ?= $(PREFIX)/share/lua/5.4
+LIBDIR ?= $(PREFIX)/lib/lua/5.4
+
+# Without luarocks; it has a list of its own in the rockspec.
 .PHONY: install
 install: all
-	install -d '$(LIBDIR)/moonssh' '$(LUADIR)'
-	install -m 755 $(CORE) '$(LIBDIR)/moonssh/core.so'
-	cd lua && find . -name '*.lua' -exec install -D -m 644 {} '$(LUADIR)'/{} \;
+	install -D -m 755 $(CORE) '$(DESTDIR)$(LIBDIR)/moonssh/core.so'
+	cd lua && find . -name '*.lua' -exec install -D -m 644 '{}' '$(DESTDIR)$(LUADIR)/{}' \;
 
 # --- what is installed first
 
-.PHONY: deps deps-build deps-demo deps-test deps-check deps-bench
-deps: npm-ssh2
+.PHONY: deps deps-build deps-demo deps-test deps-check deps-bench npm-ssh2
+deps:
 	@tools/deps test check bench
+	@$(MAKE) --no-print-directory npm-ssh2
 
 deps-build deps-demo deps-test deps-check deps-bench:
 	@tools/deps $(@:deps-%=%)
 
+# npm's ssh2 is one more server for the specs, where node and npm are there already. Without it they say so and go on.
+npm-ssh2:
+	@if command -v node >/dev/null && command -v npm >/dev/null && ! [ -e build/npm/node_modules/ssh2/package.json ]; then \
+	    mkdir -p build/npm && timeout 120 npm install --prefix build/npm --no-audit --no-fund --ignore-scripts \
+	        --fetch-retries=1 --loglevel=error ssh2@1.17.0 </dev/null || echo 'npm: ssh2 is not to be had, its specs are skipped'; \
+	fi
+
 # --- running
 
 .PHONY: test suite
-test: deps-test
+test: deps-test npm-ssh2
 	$(AGAIN) testing
 	$(AGAIN) suite
 
 suite:
 	@$(RUN_SUITE) $(SPEC)
+
+# The specs of the house look at the sources, not at what runs: no need for them in a build made for looking inside.
+INSIDE = $(if $(filter spec,$(SPEC)),$(filter-out spec/house spec/support spec/bench spec/fuzz,$(wildcard spec/*)),$(SPEC))
+
+.PHONY: asan asan-suite
+asan: deps-test npm-ssh2
+	$(AGAIN) FLAVOUR=asan testing build/asan/lua
+	$(AGAIN) FLAVOUR=asan asan-suite
+
+# liblua5.4.a goes in whole, so that the modules find all of Lua in the program.
+$(BUILD)/lua: tools/lua_asan.c
+	@mkdir -p $(@D)
+	$(call SAY,cc $<)
+	$(Q)$(COMPILE) -o $@ $< -Wl,-E -Wl,--whole-archive -l:liblua5.4.a -Wl,--no-whole-archive -lm -ldl
+
+asan-suite:
+	@$(RUN_SUITE) --lua $(BUILD)/lua --timeout 1200 $(INSIDE)
+
+.PHONY: coverage coverage-suite
+coverage: deps-test npm-ssh2
+	$(AGAIN) FLAVOUR=coverage testing
+	@find build/coverage -name '*.gcda' -delete
+	$(AGAIN) FLAVOUR=coverage coverage-suite
+	@$(LUA) tools/coverage.lua build/coverage/obj
+
+coverage-suite:
+	@$(RUN_SUITE) --timeout 1200 $(INSIDE)
+
+.PHONY: demo
+demo: deps-demo
+	$(AGAIN) all
+	@LUA_PATH_5_4='./lua/?.lua;./lua/?/init.lua;;' LUA_CPATH_5_4='./build/release/?.so;;' $(LUA) examples/tour.lua
+
+.PHONY: bench
+bench: deps-bench
+	$(AGAIN) testing
+	@$(SUITE_ENV) $(LUA) spec/bench/run.lua
+
+# --- looking at the sources
+
+C_FILES   = $(sort $(wildcard csrc/*.[ch] csrc/*/*.[ch] spec/*/*.[ch] tools/*.[ch]))
+TIDY_DONE = $(patsubst csrc/%.c,$(BUILD)/tidy/%.done,$(CORE_SRC) $(TESTING_SRC))
+
+.PHONY: check format check-format check-lua tidy
+check: deps-check
+	@echo 'check: format'
+	$(AGAIN) check-format
+	@echo 'check: luacheck'
+	$(AGAIN) check-lua
+	@echo 'check: gcc, warnings as errors'
+	$(AGAIN) -s FLAVOUR=check-gcc CC=gcc WERROR=-Werror testing
+	@echo 'check: clang, warnings as errors'
+	$(AGAIN) -s FLAVOUR=check-clang CC=clang WERROR=-Werror testing
+	@echo 'check: clang-tidy'
+	$(AGAIN) -s -k --output-sync=target FLAVOUR=check-clang CC=clang tidy
+	@echo 'check: the rules of the house'
+	$(AGAIN) -s testing
+	$(AGAIN) suite SPEC=spec/house
+
+format:
+	clang-format -i $(C_FILES)
+
+check-format:
+	@clang-format --dry-run --Werror $(C_FILES)
+
+check-lua:
+	@luacheck --quiet .
+
+tidy: $(TIDY_DONE)
+
+# The object knows what headers it stands on, and so when the verdict has to be made anew.
+$(BUILD)/tidy/%.done: csrc/%.c $(BUILD)/obj/%.o .clang-tidy
+	@mkdir -p $(@D)
+	clang-tidy --quiet $< -- -std=c11 -D_GNU_SOURCE -Icsrc $(LUA_FLAGS) $(CRYPTO_FLAGS) 2>$@.log || { cat $@.log; false; }
+	@touch $@
 
 .PHONY: clean
 clean:

@@ -30,10 +30,10 @@ static int grow(mssh_buf *buf, size_t need)
     block = mssh_resize(buf->mem, NULL, 0, cap, 0);
     if (block == NULL)
         return MSSH_ERR_MEMORY;
-    if (held > 0)
+    if (buf->data != NULL) {
         memcpy(block, buf->data + buf->start, held);
-    if (buf->data != NULL)
         mssh_free_used(buf->mem, buf->data, buf->cap, buf->high);
+    }
     buf->data = block;
     buf->cap = cap;
     buf->start = 0;

@@ -3,7 +3,6 @@
  */
 #include "testing/wait.h"
 
-#include <ctype.h>
 #include <dirent.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -18,19 +17,19 @@ typedef struct process_tree {
     int n;
 } process_tree;
 
-static pid_t parent_of(const char *pid)
+static long parent_of(long pid)
 {
     char path[64], line[512];
-    int parent = -1;
+    long parent = -1;
 
-    snprintf(path, sizeof path, "/proc/%.20s/stat", pid);
+    snprintf(path, sizeof path, "/proc/%ld/stat", pid);
     FILE *file = fopen(path, "re");
     if (file == NULL)
         return -1;
     /* "pid (name) state parent …", and the name may hold anything. */
     char *end = fgets(line, sizeof line, file) != NULL ? strrchr(line, ')') : NULL;
-    if (end == NULL || sscanf(end + 1, " %*c %d", &parent) != 1)
-        parent = -1;
+    if (end != NULL && strlen(end) > 4)
+        parent = strtol(end + 4, NULL, 10);
     fclose(file);
     return parent;
 }
@@ -42,8 +41,8 @@ static bool add_children(process_tree *tree)
     int before = tree->n;
 
     for (struct dirent *entry; dir != NULL && (entry = readdir(dir)) != NULL;) {
-        pid_t pid = (pid_t)atoi(entry->d_name);
-        pid_t parent = isdigit((unsigned char)entry->d_name[0]) ? parent_of(entry->d_name) : -1;
+        long pid = strtol(entry->d_name, NULL, 10);
+        long parent = pid > 0 ? parent_of(pid) : -1;
         bool known = false, child = false;
 
         for (int i = 0; i < tree->n; i++) {
@@ -51,7 +50,7 @@ static bool add_children(process_tree *tree)
             child = child || tree->pid[i] == parent;
         }
         if (child && !known && tree->n < MAX_DESCENDANTS)
-            tree->pid[tree->n++] = pid;
+            tree->pid[tree->n++] = (pid_t)pid;
     }
     if (dir != NULL)
         closedir(dir);

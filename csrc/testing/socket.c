@@ -48,7 +48,7 @@ static address check_address(lua_State *L, int index)
     if (host[0] == '/') {
         luaL_argcheck(L, strlen(host) < sizeof a.u.local.sun_path, index, "path too long for a socket");
         a.u.local.sun_family = AF_UNIX;
-        strcpy(a.u.local.sun_path, host);
+        memcpy(a.u.local.sun_path, host, strlen(host) + 1);
         a.len = sizeof a.u.local;
         return a;
     }

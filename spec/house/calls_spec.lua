@@ -73,7 +73,8 @@ describe("the core", function()
       end
       assert.equal("keys/a.c:1: assert ends the process", says("keys/a.c", "assert(x > 0);"))
       assert.equal("keys/a.c:2: free goes past the allocator", says("keys/a.c", "/* free(x) */\nfree (x);"))
-      assert.equal("keys/a.c:1: memcmp compares in a time that depends on the bytes", says("keys/a.c", "if (memcmp(a, b, 2))"))
+      assert.equal("keys/a.c:1: memcmp compares in a time that depends on the bytes",
+         says("keys/a.c", "if (memcmp(a, b, 2))"))
       assert.equal("keys/a.c:1: sprintf writes without a bound", says("keys/a.c", "x = sprintf(a, \"%d\", 1);"))
       assert.equal("base/a.c:1: goto fail, where only out is a label", says("base/a.c", "goto fail;"))
       assert.is_nil(says("base/mem.c", "free(x); mssh_free(m, x, 1); \"abort()\"; goto out;"))

@@ -43,6 +43,7 @@ describe("the headers of csrc/", function()
       assert.truthy(compile("static inline int f(long a) { return a; }\n"))
       assert.equal(1, #wrong_guard("csrc/base/buf.h", "#ifndef BUF_H\n#define BUF_H\n#endif\n"))
       assert.equal(1, #wrong_guard("csrc/base/buf.h", "int a;\n"))
-      assert.same({}, wrong_guard("csrc/base/buf.h", "/* x */\n#ifndef MSSH_BASE_BUF_H\n#define MSSH_BASE_BUF_H\n#endif\n"))
+      assert.same({}, wrong_guard("csrc/base/buf.h",
+         "/* x */\n#ifndef MSSH_BASE_BUF_H\n#define MSSH_BASE_BUF_H\n#endif\n"))
    end)
 end)

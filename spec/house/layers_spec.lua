@@ -78,7 +78,8 @@ describe("the layers of csrc/", function()
          return wrong_includes(path, text)[1]
       end
       assert.equal("wire/reader.c includes crypto/hash.h", says("wire/reader.c", '#include "crypto/hash.h"'))
-      assert.equal("auth/auth.c includes transport/transport.h", says("auth/auth.c", '# include "transport/transport.h"'))
+      assert.equal("auth/auth.c includes transport/transport.h",
+         says("auth/auth.c", '# include "transport/transport.h"'))
       assert.equal("keys/key.c includes openssl/evp.h", says("keys/key.c", "#include <openssl/evp.h>"))
       assert.equal("transport/kex.c includes zlib.h", says("transport/kex.c", "#include <zlib.h>"))
       assert.equal("session/session.c includes lua.h", says("session/session.c", "#include <lua.h>"))

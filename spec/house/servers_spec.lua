@@ -46,7 +46,10 @@ describe("sshd of spec.support", function()
    end)
 
    it("takes further configuration", function()
-      local peer <close> = server.sshd{ config = "Ciphers aes128-ctr", match = "Match User moon\nForceCommand echo forced" }
+      local peer <close> = server.sshd{
+         config = "Ciphers aes128-ctr",
+         match = "Match User moon\nForceCommand echo forced",
+      }
       assert.equal("forced\n", ssh(peer, "true").stdout)
       assert.equal(255, ssh(peer, "true", { "-c", "aes256-ctr" }).status)
    end)
@@ -121,7 +124,10 @@ for _, kind in ipairs{ "asyncssh", "paramiko", "npm" } do
             methods = { "publickey", "password", "keyboard-interactive" },
             rounds = { {
                name = "lock", instruction = "say it",
-               prompts = { { text = "word? ", echo = false, answer = "one" }, { text = "number? ", echo = true, answer = "2" } },
+               prompts = {
+                  { text = "word? ", echo = false, answer = "one" },
+                  { text = "number? ", echo = true, answer = "2" },
+               },
             } },
          }
       end)

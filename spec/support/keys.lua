@@ -40,7 +40,7 @@ function keys.path(type, name)
    local folder <close> = tmp.dir()
    process.check{ "mkdir", "-p", cache }
    local made = keys.make(folder, "key", { type = type, bits = type == "rsa" and 2048 or nil })
-   process.check{ "flock", cache, "sh", "-c", [[test -e "$2.pub" || 
+   process.check{ "flock", cache, "sh", "-c", [[test -e "$2.pub" ||
       { cp "$1" "$2" && cp "$1.pub" "$2.new" && mv "$2.new" "$2.pub"; }]],
       "sh", made, path }
    return path

@@ -4,8 +4,8 @@
 -- Settings, beside the common ones:
 --    methods        the authentication methods offered; default { "publickey", "password" }
 --    banner         text of an authentication banner
---    rounds         of keyboard-interactive: list of { name =, instruction =, prompts = { { text =, echo =, answer = } } }
---                   (paramiko: one round only)
+--    rounds         of keyboard-interactive (paramiko: one round only), a list of
+--                   { name =, instruction =, prompts = { { text =, echo =, answer = }, … } }
 --    change_password = "prompt"    the password is to be changed at login (asyncssh, npm)
 --    no_auth        the "none" method succeeds (asyncssh, npm)
 --    partial        list of methods that must all succeed, one after the other (paramiko, npm)
