@@ -22,8 +22,8 @@ describe("the interpreter of make asan", function()
          #include <string.h>
          int luaopen_]] .. name .. "(lua_State *L);\nint luaopen_" .. name .. "(lua_State *L) {" .. faults[name]
          .. "return 0; }\n")
-      process.check{ "sh", "-c", "gcc $(pkg-config --cflags lua5.4) -g -O0 -shared -fPIC -fsanitize=address,undefined " ..
-         "-fno-sanitize-recover=all -Wl,-z,nodelete -o \"$1\" \"$2\"", "sh", folder:path(name .. ".so"),
+      process.check{ "sh", "-c", "gcc $(pkg-config --cflags lua5.4) -g -O0 -shared -fPIC -Wl,-z,nodelete " ..
+         "-fsanitize=address,undefined -fno-sanitize-recover=all -o \"$1\" \"$2\"", "sh", folder:path(name .. ".so"),
          folder:path("lib.c") }
       return process.run{ folder:path("lua"), "-e", ("require '%s' print('went on')"):format(name),
          env = { LUA_CPATH_5_4 = folder:path("?.so") } }
