@@ -13,6 +13,7 @@
 #include "auth/auth.h"
 #include "connection/connection.h"
 #include "transport/transport.h"
+#include "wire/messages.h"
 
 typedef struct mssh_session mssh_session;
 

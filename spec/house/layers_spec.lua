@@ -14,7 +14,7 @@ local may_include = {
    sftp = { "connection/channel.h", "wire", "base" },
    ["mssh.h"] = { "transport", "auth", "connection", "sftp", "keys", "crypto", "wire", "base" },
    session = { "mssh.h", "transport", "auth", "connection", "sftp", "keys", "crypto", "wire", "base" },
-   binding = { "mssh.h", "keys", "crypto/hash.h", "crypto/rand.h", "base" },
+   binding = { "mssh.h", "keys", "crypto/equal.h", "crypto/hash.h", "crypto/rand.h", "base" },
    testing = { "binding", "mssh.h", "session", "transport", "auth", "connection", "sftp", "keys", "crypto", "wire",
       "base" },
 }
