@@ -1,0 +1,165 @@
+-- The loop: which scheduler does the waiting, and what is built on it. The built-in one is moonssh.loop.poll.
+
+local args = require "moonssh.args"
+local errors = require "moonssh.errors"
+local builtin = require "moonssh.loop.poll"
+
+---@class moonssh.adapter
+---@field now fun(): number seconds on a monotonic clock
+---@field wait fun(fd: integer, events: "r"|"w"|"rw", timeout?: number): any returns when fd may be ready, or later
+---@field token fun(): any something to park on
+---@field park fun(token: any, timeout?: number): any returns after unpark(token), at once if that was before
+---@field unpark fun(token: any)
+---@field cancel? fun(fd: integer) wakes whoever waits for fd
+---@field spawn? fun(f: function): any runs f as a task
+
+---@class moonssh.loop
+---@field on_error fun(err: any, traceback?: string) told of errors that no call can return
+local loop = {}
+
+local adapter = builtin
+local inline -- the name of the handler that is running and must not wait
+
+--- What becomes of an error in a task that nobody can be told of. Yours to replace.
+function loop.on_error(err, traceback)
+   io.stderr:write("moonssh: error in a task: ", tostring(traceback or err), "\n")
+end
+
+--- Reports to on_error; one that fails itself is reported on stderr along with what it was given.
+function loop.report(err, traceback)
+   local ok, problem = pcall(loop.on_error, err, traceback)
+   if not ok then
+      io.stderr:write("moonssh: error in loop.on_error: ", tostring(problem), "\nmoonssh: error in a task: ",
+         tostring(traceback or err), "\n")
+   end
+end
+
+---@return moonssh.adapter
+function loop.current()
+   return adapter
+end
+
+--- Puts all waiting on another scheduler; nil goes back to the built-in one. Gives the one that was used before.
+---@param other moonssh.adapter|nil
+function loop.use(other)
+   args.optional("use", 1, other, "table")
+   if other then
+      loop.check_adapter("use", 1, other)
+   end
+   local previous = adapter
+   adapter = other or builtin
+   return previous
+end
+
+--- Raises unless a table has what an adapter must have.
+function loop.check_adapter(fname, index, other)
+   for _, name in ipairs{ "now", "wait", "token", "park", "unpark" } do
+      if type(other[name]) ~= "function" then
+         args.bad(fname, index, ("the loop has no function '%s'"):format(name))
+      end
+   end
+end
+
+--- Says that a handler is running that must not wait; nil when it has ended. Gives what was said before.
+function loop.forbid(name)
+   local previous = inline
+   inline = name
+   return previous
+end
+
+--- Raises where waiting is forbidden.
+function loop.may_wait()
+   if inline then
+      args.raise(("a call that waits, within %s"):format(inline))
+   end
+end
+
+--- Seconds on the clock of all deadlines.
+---@return number
+function loop.now()
+   return adapter.now()
+end
+
+local function time_left(deadline)
+   return deadline and math.max(0, deadline - adapter.now())
+end
+
+--- Waits for a descriptor until an absolute time.
+---@param fd integer
+---@param events "r"|"w"|"rw"
+---@param deadline? number
+---@return true|nil, "timeout"?
+function loop.wait(fd, events, deadline)
+   loop.may_wait()
+   local used = adapter
+   local done, why = used.wait(fd, events, time_left(deadline))
+   if used.forget then
+      used.forget(fd)
+   end
+   if not done and why == "timeout" then
+      return nil, "timeout"
+   end
+   return true
+end
+
+--- Waits for any of { { fd, events }, … } until an absolute time. Gives the index of one that may be ready.
+---@param list table
+---@param deadline? number
+---@return integer|nil, "timeout"?
+function loop.wait_any(list, deadline)
+   loop.may_wait()
+   local used = adapter
+   if used.wait_any then
+      local index, why = used.wait_any(list, time_left(deadline))
+      for _, what in ipairs(list) do
+         used.forget(what[1])
+      end
+      return index, why
+   end
+   -- Without help of the scheduler each gets a moment in turn.
+   while true do
+      for i, what in ipairs(list) do
+         if used.wait(what[1], what[2], 0.005) then
+            return i
+         end
+      end
+      if deadline and used.now() >= deadline then
+         return nil, "timeout"
+      end
+   end
+end
+
+--- Waits for some time.
+---@param seconds number
+function loop.sleep(seconds)
+   args.check("sleep", 1, seconds, "number")
+   loop.may_wait()
+   if adapter.sleep then
+      adapter.sleep(seconds)
+   else
+      adapter.park(adapter.token(), math.max(0, seconds))
+   end
+end
+
+--- Runs a function as a task, and every other task, until none is left; gives its results. Within a task it runs the
+--- function and waits for it alone. What the function throws is thrown from here.
+---@param f function
+---@return any ...
+function loop.run(f)
+   args.check("run", 1, f, "function")
+   loop.may_wait()
+   if builtin.running() then
+      return f()
+   end
+   local fiber = builtin.spawn(f)
+   builtin.run_all(fiber)
+   local results = fiber.results
+   if not results then
+      error(errors.new("cancelled", "the task was cancelled"), 0)
+   elseif not results[1] then
+      error(results[2].cause, 0)
+   end
+   return table.unpack(results, 2, results.n)
+end
+
+return loop

@@ -1,0 +1,40 @@
+-- Quoting for a POSIX shell.
+
+local args = require "moonssh.args"
+
+local quote = {}
+
+-- A word of these alone means itself to every shell; "=" is left out, as NAME=value in front of a command assigns.
+local plain = "^[A-Za-z0-9_@%%+:,./-]+$"
+
+local function quote_word(word)
+   if word:find(plain) then
+      return word
+   end
+   return "'" .. word:gsub("'", "'\\''") .. "'"
+end
+
+--- One string that a POSIX shell takes apart into exactly these words.
+---@param list string[]
+---@return string
+function quote.list(list)
+   args.check("quote", 1, list, "table")
+   local words = {}
+   for i, word in ipairs(list) do
+      if math.type(word) then
+         word = tostring(word)
+      elseif type(word) ~= "string" then
+         args.bad("quote", 1, ("word %d: string expected, got %s"):format(i, type(word)))
+      end
+      if word:find("\0", 1, true) then
+         args.bad("quote", 1, ("word %d: a command line cannot hold a NUL"):format(i))
+      end
+      words[i] = quote_word(word)
+   end
+   if #words == 0 or #words < #list then
+      args.bad("quote", 1, "a list of words expected")
+   end
+   return table.concat(words, " ")
+end
+
+return quote

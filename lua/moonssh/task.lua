@@ -1,0 +1,155 @@
+-- Tasks: functions that run beside each other on the loop.
+
+local args = require "moonssh.args"
+local errors = require "moonssh.errors"
+local loop = require "moonssh.loop"
+local builtin = require "moonssh.loop.poll"
+
+---@class moonssh.task
+---@field closed boolean whether it has ended
+local Task = { __name = "moonssh.task" }
+Task.__index = Task
+
+local task = {}
+
+-- What a task and its fiber share. The fiber does not hold the task, so that one whose handle was dropped can be told
+-- from one that somebody may still ask.
+local function finish(state)
+   return function(fiber)
+      local results = fiber.results
+      state.done, state.results = true, results
+      state.failed = results ~= nil and not results[1]
+      for token, adapter in pairs(state.waiting) do
+         adapter.unpark(token)
+      end
+      if state.handle then
+         local handle = state.handle[1]
+         if handle then
+            handle.closed = true
+         end
+      end
+      if state.failed and state.dropped then
+         loop.report(errors.thrown(results[2].cause, results[2].traceback), results[2].traceback)
+      end
+   end
+end
+
+--- Runs f(...) as a task of its own, from the next time anything waits.
+---@param f function
+---@return moonssh.task
+function task.spawn(f, ...)
+   args.check("spawn", 1, f, "function")
+   local state = { waiting = {} }
+   local self = setmetatable({ closed = false, _state = state }, Task)
+   state.handle = setmetatable({ self }, { __mode = "v" })
+   self._fiber = builtin.spawn(f, finish(state), ...)
+   return self
+end
+
+local function check(self, name)
+   if getmetatable(self) ~= Task then
+      args.raise(("calling '%s' on bad self (task expected, got %s)"):format(name, type(self)))
+   end
+   return self._state
+end
+
+--- Waits for its end. → its results | nil, err: what it threw, `cancelled`, or `timeout`.
+---@param timeout? number
+---@return any ...
+function Task:wait(timeout)
+   local state = check(self, "wait")
+   args.optional("wait", 1, timeout, "number")
+   if not state.done then
+      loop.may_wait()
+      if builtin.running() == self._fiber then
+         args.raise("a task cannot wait for itself")
+      end
+      local adapter = loop.current()
+      local token = adapter.token()
+      local deadline = timeout and adapter.now() + timeout
+      state.waiting[token] = adapter
+      while not state.done do
+         local left = deadline and deadline - adapter.now()
+         if left and left <= 0 then
+            state.waiting[token] = nil
+            return nil, errors.timeout("read")
+         end
+         adapter.park(token, left)
+      end
+   end
+   state.retrieved = true
+   local results = state.results
+   if not results then
+      return nil, errors.new("cancelled", "the task was cancelled")
+   elseif not results[1] then
+      return nil, errors.thrown(results[2].cause, results[2].traceback)
+   end
+   return table.unpack(results, 2, results.n)
+end
+
+--- Ends it at its next wait, closing its <close> variables.
+function Task:cancel()
+   check(self, "cancel")
+   builtin.cancel_fiber(self._fiber)
+end
+
+Task.__close = Task.cancel
+
+-- An error that nobody asked for is not lost with the handle.
+function Task:__gc()
+   local state = self._state
+   state.dropped = true
+   if state.failed and not state.retrieved then
+      loop.report(errors.thrown(state.results[2].cause, state.results[2].traceback), state.results[2].traceback)
+   end
+end
+
+--- Calls f(item, index) for every item, at most `concurrency` (default 64) at a time. Gives the first results and the
+--- errors, returned or thrown, both by index.
+---@param items any[]
+---@param f fun(item: any, index: integer): any
+---@param options? { concurrency: integer }
+---@return table results, table errors
+function task.map(items, f, options)
+   args.check("map", 1, items, "table")
+   args.check("map", 2, f, "function")
+   options = args.options("map", 3, options, { concurrency = "integer" })
+   local concurrency = options.concurrency or 64
+   if concurrency < 1 then
+      args.bad("map", 3, "option 'concurrency': not positive")
+   end
+   local results, failures = {}, {}
+   local next_index, count = 1, #items
+   local function work()
+      while next_index <= count do
+         local index = next_index
+         next_index = next_index + 1
+         local ok, value, err = xpcall(f, function(cause)
+            return errors.thrown(cause, debug.traceback(tostring(cause), 2))
+         end, items[index], index)
+         if not ok then
+            failures[index] = value
+         elseif value == nil and err ~= nil then
+            failures[index] = err
+         else
+            results[index] = value
+         end
+      end
+   end
+   local workers <close> = setmetatable({}, {
+      __close = function(list)
+         for _, worker in ipairs(list) do
+            worker:cancel()
+         end
+      end,
+   })
+   for i = 1, math.min(concurrency, count) do
+      workers[i] = task.spawn(work)
+   end
+   for _, worker in ipairs(workers) do
+      worker:wait()
+   end
+   return results, failures
+end
+
+return task
