@@ -1,0 +1,38 @@
+rockspec_format = "3.0"
+package = "moonssh"
+version = "scm-1"
+source = {
+   -- Built from a checkout with `luarocks make`.
+   url = "file://.",
+}
+description = {
+   summary = "SSH for Lua",
+   detailed = "An SSH client library for Lua 5.4, with a C core of its own on OpenSSL's libcrypto and zlib.",
+   license = "MIT",
+   labels = { "ssh", "network", "security" },
+}
+supported_platforms = { "linux" }
+dependencies = {
+   "lua >= 5.4, < 5.5",
+}
+test = {
+   type = "command",
+   command = "make test",
+}
+build = {
+   type = "make",
+   build_target = "all",
+   build_variables = {
+      CFLAGS = "$(CFLAGS)",
+      LUA_INCDIR = "$(LUA_INCDIR)",
+   },
+   install_pass = false,
+   install = {
+      lib = {
+         ["moonssh.core"] = "build/release/moonssh/core.so",
+      },
+      -- Every file of lua/; a spec compares.
+      lua = {
+      },
+   },
+}
