@@ -75,6 +75,8 @@ core.file = {}
 function core.file.read(path, max) end
 --- Appends in one write to a file that is created with mode 0600 (parents 0700); a newline is put first where the last line has none; synced.
 function core.file.append(path, data) end
+--- Writes a file anew, atomically: a synced file beside it takes its place, with its mode; a symbolic link stays one.
+function core.file.replace(path, data) end
 --- Home directory, login name (of the effective user, from the password database), host name.
 function core.file.home() end
 function core.file.user() end

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <pwd.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -70,7 +71,7 @@ static int file_read(lua_State *L)
     const char *path = mssh_lua_check_text(L, 1);
     size_t max = (size_t)mssh_lua_opt_range(L, 2, READ_STANDARD, 0, INT32_MAX);
     mssh_lua_box *box = mssh_lua_box_new(L, max + 1);
-    struct stat attributes = {0};
+    struct stat attributes;
     int number = open_regular(box, path, O_RDONLY, &attributes);
 
     if (number == 0)
@@ -142,7 +143,7 @@ static int file_append(lua_State *L)
     const char *path = mssh_lua_check_text(L, 1);
     mssh_slice data = mssh_lua_check_slice(L, 2);
     mssh_lua_box *box = mssh_lua_box_new(L, APPEND_MOST);
-    struct stat attributes = {0};
+    struct stat attributes;
     char last = '\n';
     int number = open_append(box, path, &attributes);
 
@@ -156,6 +157,65 @@ static int file_append(lua_State *L)
         number = box->buf.error == MSSH_ERR_LIMIT ? EFBIG : ENOMEM;
     if (number == 0)
         number = write_all(box);
+    if (number != 0)
+        return push_file_error(L, box, number);
+    mssh_lua_box_release(box);
+    lua_pushboolean(L, 1);
+    return 1;
+}
+
+/* Makes an empty file beside `path`, its name left in the buffer; with the mode and, where that is allowed,
+ * the owner of the file that it will replace. 0 or an errno. */
+static int open_beside(mssh_lua_box *box, const char *path)
+{
+    static const char suffix[] = ".XXXXXX";
+    struct stat old;
+    char *name;
+
+    if (mssh_buf_append(&box->buf, path, strlen(path)) != 0 ||
+        mssh_buf_append(&box->buf, suffix, sizeof suffix) != 0)
+        return ENOMEM;
+    name = (char *)mssh_buf_bytes(&box->buf);
+    box->fd = mkostemp(name, O_CLOEXEC);
+    if (box->fd < 0)
+        return errno;
+    if (stat(path, &old) != 0)
+        return 0;
+    if (fchown(box->fd, old.st_uid, old.st_gid) != 0 && errno != EPERM)
+        return errno;
+    return fchmod(box->fd, old.st_mode & 07777) == 0 ? 0 : errno;
+}
+
+/* 0 or an errno. */
+static int write_synced(int fd, mssh_slice data)
+{
+    while (data.len > 0) {
+        ssize_t n = write(fd, data.data, data.len);
+        if (n < 0 && errno != EINTR)
+            return errno;
+        if (n > 0)
+            data = mssh_slice_of(data.data + n, data.len - (size_t)n);
+    }
+    return fsync(fd) == 0 || errno == EINVAL || errno == EROFS ? 0 : errno;
+}
+
+static int file_replace(lua_State *L)
+{
+    const char *path = mssh_lua_check_text(L, 1);
+    mssh_slice data = mssh_lua_check_slice(L, 2);
+    mssh_lua_box *box = mssh_lua_box_new(L, READ_STANDARD);
+    char real[PATH_MAX];
+    /* A symbolic link stays one: what it points to is replaced. */
+    const char *target = realpath(path, real) != NULL ? real : path;
+    int number = open_beside(box, target);
+    const char *name = (const char *)mssh_buf_bytes(&box->buf);
+
+    if (number == 0)
+        number = write_synced(box->fd, data);
+    if (number == 0 && rename(name, target) != 0)
+        number = errno;
+    if (number != 0 && box->fd >= 0)
+        (void)unlink(name);
     if (number != 0)
         return push_file_error(L, box, number);
     mssh_lua_box_release(box);
@@ -224,8 +284,9 @@ static int file_hostname(lua_State *L)
 }
 
 static const luaL_Reg functions[] = {
-    {"read", file_read}, {"append", file_append},     {"home", file_home},
-    {"user", file_user}, {"hostname", file_hostname}, {NULL, NULL},
+    {"read", file_read}, {"append", file_append}, {"replace", file_replace},
+    {"home", file_home}, {"user", file_user},     {"hostname", file_hostname},
+    {NULL, NULL},
 };
 
 void mssh_lua_open_file(lua_State *L)
