@@ -71,7 +71,7 @@ static int file_read(lua_State *L)
     const char *path = mssh_lua_check_text(L, 1);
     size_t max = (size_t)mssh_lua_opt_range(L, 2, READ_STANDARD, 0, INT32_MAX);
     mssh_lua_box *box = mssh_lua_box_new(L, max + 1);
-    struct stat attributes;
+    struct stat attributes = {0};
     int number = open_regular(box, path, O_RDONLY, &attributes);
 
     if (number == 0)
@@ -143,7 +143,7 @@ static int file_append(lua_State *L)
     const char *path = mssh_lua_check_text(L, 1);
     mssh_slice data = mssh_lua_check_slice(L, 2);
     mssh_lua_box *box = mssh_lua_box_new(L, APPEND_MOST);
-    struct stat attributes;
+    struct stat attributes = {0};
     char last = '\n';
     int number = open_append(box, path, &attributes);
 
@@ -169,7 +169,7 @@ static int file_append(lua_State *L)
 static int open_beside(mssh_lua_box *box, const char *path)
 {
     static const char suffix[] = ".XXXXXX";
-    struct stat old;
+    struct stat old = {0};
     char *name;
 
     if (mssh_buf_append(&box->buf, path, strlen(path)) != 0 ||
