@@ -9,7 +9,10 @@
 
 /* Each opens one part: pushes the table of its functions and returns 1. May be called again in the same
  * state. */
+int mssh_testing_open_base(lua_State *L);
+int mssh_testing_open_crypto(lua_State *L);
 int mssh_testing_open_heap(lua_State *L);
+int mssh_testing_open_keys(lua_State *L);
 int mssh_testing_open_process(lua_State *L);
 int mssh_testing_open_socket(lua_State *L);
 
