@@ -32,24 +32,37 @@ int mssh_fail(mssh_failure *failure, int code, uint32_t reason, const char *form
     return failure->code;
 }
 
+static bool is_plain(unsigned char c)
+{
+    return c >= 0x20 && c < 0x7f && c != '\\';
+}
+
+/* Whether all of it goes into `size` bytes with the terminator. */
+static bool fits(size_t size, const unsigned char *in, size_t len)
+{
+    size_t need = 1;
+
+    for (size_t i = 0; i < len && need <= size; i++)
+        need += is_plain(in[i]) ? 1 : 4;
+    return need <= size;
+}
+
 const char *mssh_escape(char *out, size_t size, const void *bytes, size_t len)
 {
     static const char hex[] = "0123456789abcdef";
     const unsigned char *in = bytes;
     size_t used = 0;
+    size_t mark = fits(size, in, len) ? 0 : 3; /* room kept for "..." */
 
     if (size == 0)
         return out;
     for (size_t i = 0; i < len; i++) {
-        bool plain = in[i] >= 0x20 && in[i] < 0x7f && in[i] != '\\';
-        size_t need = plain ? 1 : 4;
-        size_t mark = i + 1 < len ? 3 : 0; /* room kept for "..." while more may follow */
-        if (used + need + mark + 1 > size) {
+        if (used + (is_plain(in[i]) ? 1 : 4) + mark + 1 > size) {
             for (int dots = 0; dots < 3 && used + 1 < size; dots++)
                 out[used++] = '.';
             break;
         }
-        if (plain) {
+        if (is_plain(in[i])) {
             out[used++] = (char)in[i];
         } else {
             out[used++] = '\\';
