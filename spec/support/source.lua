@@ -28,7 +28,7 @@ end
 function source.project()
    local files = lines_of("git ls-files --cached --others --exclude-standard 2>/dev/null")
    if #files == 0 then
-      files = lines_of("find . -path ./build -prune -o -type f -print | sed 's|^[.]/||' | LC_ALL=C sort")
+      files = lines_of("find . -type f -not -path './build/*' -not -path './.git*' -printf '%P\\n' | LC_ALL=C sort")
    end
    return files
 end
