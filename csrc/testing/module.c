@@ -5,6 +5,7 @@
 #include <stddef.h>
 
 /* One row a part: the field of the module's table, and what fills it. */
+/* clang-format off */
 static const luaL_Reg parts[] = {
     {"base", mssh_testing_open_base},
     {"crypto", mssh_testing_open_crypto},
@@ -13,6 +14,7 @@ static const luaL_Reg parts[] = {
     {"process", mssh_testing_open_process},
     {"socket", mssh_testing_open_socket},
 };
+/* clang-format on */
 
 __attribute__((visibility("default"))) int luaopen_moonssh_testing(lua_State *L);
 
