@@ -9,7 +9,8 @@
 
 #include <lua.h>
 
-/* The allocator of the heap at a stack index, or of a new one when there is none there. Keeps the heap alive
+/* The allocator of the heap at a stack index, or of a new one when it is nil (lua_settop first: an
+ * argument left out must be there as nil). Keeps the heap alive
  * as user value 1 of the userdata on top of the stack. */
 mssh_mem *mssh_testing_heap_use(lua_State *L, int index);
 

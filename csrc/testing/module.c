@@ -7,12 +7,10 @@
 /* One row a part: the field of the module's table, and what fills it. */
 /* clang-format off */
 static const luaL_Reg parts[] = {
-    {"base", mssh_testing_open_base},
-    {"crypto", mssh_testing_open_crypto},
-    {"heap", mssh_testing_open_heap},
-    {"keys", mssh_testing_open_keys},
-    {"process", mssh_testing_open_process},
-    {"socket", mssh_testing_open_socket},
+    {"base", mssh_testing_open_base},       {"crypto", mssh_testing_open_crypto},
+    {"auth", mssh_testing_open_auth},       {"connection", mssh_testing_open_connection},
+    {"heap", mssh_testing_open_heap},       {"keys", mssh_testing_open_keys},
+    {"process", mssh_testing_open_process}, {"socket", mssh_testing_open_socket},
 };
 /* clang-format on */
 
