@@ -61,7 +61,7 @@ int mssh_key_wrap(mssh_mem *mem, mssh_pkey *pkey, mssh_slice comment, mssh_key *
 }
 
 int mssh_key_from_parts(mssh_mem *mem, const mssh_key_kind *type, const mssh_slice *parts, bool with_private,
-                        mssh_slice comment, mssh_key **key, mssh_failure *failure)
+                        mssh_key **key, mssh_failure *failure)
 {
     mssh_pkey *pkey = NULL;
     int rc;
@@ -70,7 +70,7 @@ int mssh_key_from_parts(mssh_mem *mem, const mssh_key_kind *type, const mssh_sli
     if (rc != 0)
         return mssh_fail(failure, rc, 0, "%s key with numbers that make no %s", type->name,
                          with_private ? "key pair" : "public key");
-    return mssh_key_wrap(mem, pkey, comment, key, failure);
+    return mssh_key_wrap(mem, pkey, MSSH_SLICE_EMPTY, key, failure);
 }
 
 int mssh_key_parse_public(mssh_mem *mem, mssh_slice blob, mssh_key **key, mssh_failure *failure)
@@ -88,7 +88,7 @@ int mssh_key_parse_public(mssh_mem *mem, mssh_slice blob, mssh_key **key, mssh_f
     type->read_public(type, &reader, parts);
     if (!mssh_reader_done(&reader))
         return mssh_fail(failure, MSSH_ERR_KEY_FORMAT, 0, "%s key blob: out of form", type->name);
-    return mssh_key_from_parts(mem, type, parts, false, MSSH_SLICE_EMPTY, key, failure);
+    return mssh_key_from_parts(mem, type, parts, false, key, failure);
 }
 
 int mssh_key_generate(mssh_mem *mem, const char *type, unsigned bits, mssh_key **key, mssh_failure *failure)

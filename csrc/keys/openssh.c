@@ -185,12 +185,17 @@ static int read_private(mssh_mem *mem, const outer *file, mssh_slice text, mssh_
     for (size_t i = 0; i < padding.len; i++)
         if (padding.len > UINT8_MAX || padding.data[i] != i + 1)
             return damaged(failure, "its padding is wrong");
-    rc = mssh_key_from_parts(mem, type, parts, true, comment, &made, failure);
+    rc = mssh_key_from_parts(mem, type, parts, true, &made, failure);
     if (rc != 0)
         return rc;
     if (!mssh_slice_equals(mssh_key_blob(made), file->public_blob)) {
         mssh_key_free(made);
         return damaged(failure, "its public part is another key's");
+    }
+    rc = mssh_key_set_comment(made, comment);
+    if (rc != 0) {
+        mssh_key_free(made);
+        return mssh_fail(failure, rc, 0, "comment of the key: %s", mssh_err_name(rc));
     }
     *key = made;
     return 0;

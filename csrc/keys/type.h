@@ -40,9 +40,9 @@ int mssh_key_type_refuse(mssh_slice name, mssh_failure *failure);
  * may be. */
 int mssh_key_wrap(mssh_mem *mem, mssh_pkey *pkey, mssh_slice comment, mssh_key **key, mssh_failure *failure);
 
-/* A key from its parts (mssh_pkey_new). */
+/* A key from its parts (mssh_pkey_new), without a comment. */
 int mssh_key_from_parts(mssh_mem *mem, const mssh_key_kind *type, const mssh_slice *parts, bool with_private,
-                        mssh_slice comment, mssh_key **key, mssh_failure *failure);
+                        mssh_key **key, mssh_failure *failure);
 
 /* Gives a key that nobody else has yet its comment. 0, or the buffer's error. */
 int mssh_key_set_comment(mssh_key *key, mssh_slice comment);
