@@ -17,7 +17,9 @@ local rows, file = {}, nil
 local notes = ("find %s -name '*.gcda' ! -path '*/testing/*' -print0"):format(folder)
 for _, line in ipairs(lines_of(notes .. " | xargs -0 -r gcov --no-output --branch-probabilities")) do
    local name = line:match("^File '(.*)'$")
-   if name then
+   if line == "" then
+      file = nil -- what follows the last file is gcov's own sum
+   elseif name then
       file = name:find("^csrc/") and { name = name, lines = 0, covered = 0, branches = 0, taken = 0 } or nil
       table.insert(rows, file)
    end
