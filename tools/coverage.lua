@@ -17,14 +17,12 @@ local rows, file = {}, nil
 local notes = ("find %s -name '*.gcda' ! -path '*/testing/*' -print0"):format(folder)
 for _, line in ipairs(lines_of(notes .. " | xargs -0 -r gcov --no-output --branch-probabilities")) do
    local name = line:match("^File '(.*)'$")
-   if line == "" then
-      file = nil -- what follows the last file is gcov's own sum
-   elseif name then
+   if name then
       file = name:find("^csrc/") and { name = name, lines = 0, covered = 0, branches = 0, taken = 0 } or nil
       table.insert(rows, file)
    end
    local share, total = line:match("^Lines executed:([%d.]+)%% of (%d+)$")
-   if file and share then
+   if file and share and file.lines == 0 then -- a second one is gcov's own sum, after the last file
       file.lines, file.covered = tonumber(total), share / 100 * total
    end
    share, total = line:match("^Taken at least once:([%d.]+)%% of (%d+)$")
