@@ -121,7 +121,7 @@ local tools = arg[0]:match("^(.*/)") or "./"
 -- One shell a file: $1 is its number, $2 its path. It says on standard output that it is done; the rest is in files.
 local job = ([[
 result=%s/$1
-timeout -k 10 %s %s %s --ignore-lua --run=suite --output=%sspec_report.lua -Xoutput "$result.events" "$2" \
+timeout --foreground -k 10 %s %s %s --ignore-lua --run=suite --output=%sspec_report.lua -Xoutput "$result.events" "$2" \
    </dev/null >"$result.log" 2>&1
 echo $? >"$result.status"
 echo "$1"]]):format(scratch, quote(options.timeout), quote(options.lua),
