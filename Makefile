@@ -147,7 +147,7 @@ $(BUILD)/lua: tools/lua_asan.c
 	$(Q)$(COMPILE) -o $@ $< -Wl,-E -Wl,--whole-archive -l:liblua5.4.a -Wl,--no-whole-archive -lm -ldl
 
 asan-suite:
-	@$(RUN_SUITE) --lua $(BUILD)/lua --timeout 1200 $(INSIDE)
+	@$(RUN_SUITE) --lua $(CURDIR)/$(BUILD)/lua --timeout 1200 $(INSIDE)
 
 .PHONY: coverage coverage-suite
 coverage: deps-test npm-ssh2

@@ -7,7 +7,8 @@ local function ssh(options, compression)
    return process.run{ "ssh", "-F", "none", "-i", shared.path("ed25519"), "-o", "IdentitiesOnly=yes",
       "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "GlobalKnownHostsFile=/dev/null",
       "-o", "BatchMode=yes", "-o", "LogLevel=ERROR", "-o", "Compression=" .. (compression or "no"),
-      "-o", "ProxyCommand=lua5.4 spec/support/peer/stdio.lua '" .. options .. "'", "moon@host", "command" }
+      "-o", "ProxyCommand=" .. process.lua .. " spec/support/peer/stdio.lua '" .. options .. "'",
+      "moon@host", "command" }
 end
 
 local function works(options, compression)
