@@ -35,7 +35,8 @@ static inline size_t mssh_buf_len(const mssh_buf *buf)
 /* The bytes held, valid until the next change. */
 static inline mssh_slice mssh_buf_slice(const mssh_buf *buf)
 {
-    return mssh_slice_of(buf->data == NULL ? NULL : buf->data + buf->start, buf->end - buf->start);
+    return buf->data == NULL ? MSSH_SLICE_EMPTY
+                             : mssh_slice_of(buf->data + buf->start, buf->end - buf->start);
 }
 
 /* The bytes held, to be changed in place; valid until the next change of size. NULL when nothing was ever
