@@ -1,0 +1,141 @@
+#include "transport/algorithms.h"
+
+#include "wire/writer.h"
+
+#if defined(__aarch64__) && defined(__linux__)
+#include <sys/auxv.h>
+#endif
+
+static const mssh_kex_row kex_rows[] = {
+    {{"curve25519-sha256", true}, MSSH_FLOW_BASIC, MSSH_KEM_X25519, MSSH_HASH_SHA256},
+    {{"curve25519-sha256@libssh.org", true}, MSSH_FLOW_BASIC, MSSH_KEM_X25519, MSSH_HASH_SHA256},
+    {{"ecdh-sha2-nistp256", true}, MSSH_FLOW_BASIC, MSSH_KEM_P256, MSSH_HASH_SHA256},
+    {{"ecdh-sha2-nistp384", true}, MSSH_FLOW_BASIC, MSSH_KEM_P384, MSSH_HASH_SHA384},
+    {{"ecdh-sha2-nistp521", true}, MSSH_FLOW_BASIC, MSSH_KEM_P521, MSSH_HASH_SHA512},
+    {{"diffie-hellman-group16-sha512", true}, MSSH_FLOW_BASIC, MSSH_KEM_DH16, MSSH_HASH_SHA512},
+    {{"diffie-hellman-group14-sha256", true}, MSSH_FLOW_BASIC, MSSH_KEM_DH14, MSSH_HASH_SHA256},
+    {{"diffie-hellman-group-exchange-sha256", true}, MSSH_FLOW_GEX, MSSH_KEM_DH_GROUP, MSSH_HASH_SHA256},
+};
+
+static const mssh_host_key_row host_key_rows[] = {
+    {{"ssh-ed25519", true}},         {{"ecdsa-sha2-nistp256", true}}, {{"ecdsa-sha2-nistp384", true}},
+    {{"ecdsa-sha2-nistp521", true}}, {{"rsa-sha2-512", true}},        {{"rsa-sha2-256", true}},
+};
+
+/* The order for processors with AES instructions. On others the row of CHACHA_ROW comes first. */
+static const mssh_cipher_row cipher_rows[] = {
+    {{"aes128-gcm@openssh.com", true}, MSSH_SEAL_GCM, 0, 16, 12, 16, 128, false},
+    {{"aes256-gcm@openssh.com", true}, MSSH_SEAL_GCM, 0, 32, 12, 16, 256, false},
+    {{"chacha20-poly1305@openssh.com", true}, MSSH_SEAL_CHACHA, 0, 64, 0, 8, 256, false},
+    {{"aes128-ctr", true}, MSSH_SEAL_MAC, MSSH_CIPHER_AES128_CTR, 16, 16, 16, 128, false},
+    {{"aes192-ctr", true}, MSSH_SEAL_MAC, MSSH_CIPHER_AES192_CTR, 24, 16, 16, 192, false},
+    {{"aes256-ctr", true}, MSSH_SEAL_MAC, MSSH_CIPHER_AES256_CTR, 32, 16, 16, 256, false},
+};
+
+enum { CHACHA_ROW = 2 };
+
+static const mssh_mac_row mac_rows[] = {
+    {{"hmac-sha2-256-etm@openssh.com", true}, MSSH_HASH_SHA256, 32, 32, true},
+    {{"hmac-sha2-512-etm@openssh.com", true}, MSSH_HASH_SHA512, 64, 64, true},
+    {{"hmac-sha2-256", true}, MSSH_HASH_SHA256, 32, 32, false},
+    {{"hmac-sha2-512", true}, MSSH_HASH_SHA512, 64, 64, false},
+};
+
+/* "zlib" would let a peer that is not authenticated yet reach the decompressor: only if it is named. */
+static const mssh_compression_row compression_rows[] = {
+    {{"none", true}, MSSH_COMPRESS_NEVER},
+    {{"zlib@openssh.com", true}, MSSH_COMPRESS_AFTER_AUTH},
+    {{"zlib", false}, MSSH_COMPRESS_AT_ONCE},
+};
+
+static const struct {
+    const char *name;
+    const void *rows;
+    size_t row_size;
+    size_t n_rows;
+} classes[MSSH_N_ALG_CLASSES] = {
+#define CLASS(name, rows)                                                                                    \
+    {                                                                                                        \
+        (name), (rows), sizeof(rows)[0], sizeof(rows) / sizeof(rows)[0]                                      \
+    }
+    CLASS("kex", kex_rows), CLASS("host_key", host_key_rows),       CLASS("cipher", cipher_rows),
+    CLASS("mac", mac_rows), CLASS("compression", compression_rows),
+#undef CLASS
+};
+
+static bool has_aes_instructions(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_cpu_init();
+    return __builtin_cpu_supports("aes") && __builtin_cpu_supports("pclmul");
+#elif defined(__aarch64__) && defined(__linux__)
+    return (getauxval(AT_HWCAP) & 1UL << 3) != 0 && (getauxval(AT_HWCAP) & 1UL << 4) != 0; /* AES, PMULL */
+#elif defined(__aarch64__) && defined(__APPLE__)
+    return true;
+#else
+    return false;
+#endif
+}
+
+/* Place in the table of the i-th cipher in order of preference: on a processor without AES instructions
+ * chacha20 changes places with those before it. */
+static size_t cipher_place(size_t i)
+{
+    if (i > CHACHA_ROW || has_aes_instructions())
+        return i;
+    return i == 0 ? CHACHA_ROW : i - 1;
+}
+
+static const mssh_algorithm *row_at(mssh_algorithm_class cls, size_t i)
+{
+    if (i >= classes[cls].n_rows)
+        return NULL;
+    if (cls == MSSH_ALG_CIPHER)
+        i = cipher_place(i);
+    return (const mssh_algorithm *)(const void *)((const char *)classes[cls].rows +
+                                                  i * classes[cls].row_size);
+}
+
+const mssh_algorithm *mssh_algorithm_find(mssh_algorithm_class cls, mssh_slice name)
+{
+    const mssh_algorithm *row;
+    for (size_t i = 0; (row = row_at(cls, i)) != NULL; i++)
+        if (mssh_slice_is(name, row->name))
+            return row;
+    return NULL;
+}
+
+const char *mssh_algorithm_at(mssh_algorithm_class cls, size_t i, bool *is_default)
+{
+    const mssh_algorithm *row;
+    if ((unsigned)cls >= MSSH_N_ALG_CLASSES)
+        return NULL;
+    row = row_at(cls, i);
+    if (row == NULL)
+        return NULL;
+    *is_default = row->is_default;
+    return row->name;
+}
+
+const char *mssh_algorithm_class_name(mssh_algorithm_class cls)
+{
+    return classes[cls].name;
+}
+
+int mssh_algorithm_write_defaults(mssh_algorithm_class cls, mssh_buf *buf)
+{
+    const mssh_algorithm *row;
+    for (size_t i = 0; (row = row_at(cls, i)) != NULL; i++) {
+        if (!row->is_default)
+            continue;
+        if (mssh_buf_len(buf) > 0)
+            mssh_write_u8(buf, ',');
+        mssh_write_bytes(buf, mssh_slice_of_text(row->name));
+    }
+    return buf->error;
+}
+
+bool mssh_algorithm_needs_strict(const mssh_cipher_row *cipher, const mssh_mac_row *mac)
+{
+    return cipher->kind == MSSH_SEAL_CHACHA || (cipher->chained && mac != NULL && mac->etm);
+}
