@@ -31,6 +31,13 @@ static const mssh_key *check_key(lua_State *L)
     return box->key;
 }
 
+mssh_key *mssh_testing_key(lua_State *L, int index)
+{
+    const key_box *box = luaL_checkudata(L, index, KEY);
+    luaL_argcheck(L, box->key != NULL, index, "closed key");
+    return box->key;
+}
+
 /* A box on top of the stack, which keeps the heap at `index`, or one of its own. */
 static key_box *new_box(lua_State *L, int index, mssh_mem **mem)
 {

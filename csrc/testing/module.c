@@ -7,10 +7,15 @@
 /* One row a part: the field of the module's table, and what fills it. */
 /* clang-format off */
 static const luaL_Reg parts[] = {
-    {"base", mssh_testing_open_base},       {"crypto", mssh_testing_open_crypto},
-    {"auth", mssh_testing_open_auth},       {"connection", mssh_testing_open_connection},
-    {"heap", mssh_testing_open_heap},       {"keys", mssh_testing_open_keys},
-    {"process", mssh_testing_open_process}, {"socket", mssh_testing_open_socket},
+    {"auth", mssh_testing_open_auth},
+    {"base", mssh_testing_open_base},
+    {"connection", mssh_testing_open_connection},
+    {"crypto", mssh_testing_open_crypto},
+    {"heap", mssh_testing_open_heap},
+    {"keys", mssh_testing_open_keys},
+    {"process", mssh_testing_open_process},
+    {"socket", mssh_testing_open_socket},
+    {"transport", mssh_testing_open_transport},
 };
 /* clang-format on */
 

@@ -6,6 +6,7 @@
 
 #include "base/buf.h"
 #include "base/error.h"
+#include "keys/key.h"
 
 #include <lauxlib.h>
 
@@ -24,6 +25,9 @@ int mssh_testing_push_buf(lua_State *L, int code, mssh_buf *buf);
 
 /* Makes a class: a metatable of this name with methods; `gc` (may be NULL) also runs for <close>. */
 void mssh_testing_new_class(lua_State *L, const char *name, const luaL_Reg *methods, lua_CFunction gc);
+
+/* The key at a stack index; valid as long as the value there. */
+mssh_key *mssh_testing_key(lua_State *L, int index);
 
 /* Adds the key exchanges to the table on top of the stack. */
 void mssh_testing_add_kem(lua_State *L);
