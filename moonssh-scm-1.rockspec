@@ -33,6 +33,13 @@ build = {
       },
       -- Every file of lua/; a spec compares.
       lua = {
+         ["moonssh.args"] = "lua/moonssh/args.lua",
+         ["moonssh.errors"] = "lua/moonssh/errors.lua",
+         ["moonssh.loop"] = "lua/moonssh/loop/init.lua",
+         ["moonssh.loop.heap"] = "lua/moonssh/loop/heap.lua",
+         ["moonssh.loop.poll"] = "lua/moonssh/loop/poll.lua",
+         ["moonssh.quote"] = "lua/moonssh/quote.lua",
+         ["moonssh.task"] = "lua/moonssh/task.lua",
       },
    },
 }

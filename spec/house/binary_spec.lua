@@ -36,7 +36,7 @@ end
 
 describe("the core's shared object", function()
    it("exports nothing but its opener", function()
-      assert.falsy(exports(core):gsub("luaopen_moonssh_core", ""):find("%S"))
+      assert.equal("luaopen_moonssh_core", exports(core))
    end)
 
    it("is protected, and linked with no Lua", function()
