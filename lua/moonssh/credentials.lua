@@ -1,0 +1,201 @@
+--- The keys that may be offered for a login, in the order in which they are: those of `identity`, through the agent
+--- where it holds them, then the agent's others.
+---
+--- A candidate is { blob =, type =, name =, locked =, sign = }. blob and type are nil while they cannot be known
+--- without a passphrase; `unlock` then finds them out.
+
+local agents = require "moonssh.agent"
+local core = require "moonssh.core"
+local deadlines = require "moonssh.deadline"
+local errors = require "moonssh.errors"
+local key = require "moonssh.key"
+local paths = require "moonssh.paths"
+
+---@class moonssh.credentials
+---@field candidates table[]
+---@field problems table[] errors of those that could not be used
+local Credentials = {}
+Credentials.__index = Credentials
+
+local credentials = {}
+
+local function time_left(limit)
+   return limit.at and math.max(0, limit.at - core.now())
+end
+
+-- --- signing
+
+-- A signature must be by the algorithm that was asked for: an old agent answers with SHA-1 where it was asked for
+-- SHA-2, and that is never sent.
+local function checked(signature, err, algorithm, name)
+   if not signature then
+      return nil, err
+   end
+   local ok, used = pcall(string.unpack, ">s4", signature)
+   if not ok or used ~= algorithm then
+      return nil, errors.new("agent", ("%s: signed with %s where %s was asked for"):format(name,
+         errors.escape(ok and used or "nothing", 64), algorithm))
+   end
+   return signature
+end
+
+local function sign_by_key(candidate, algorithm, data, limit)
+   local signer = candidate.key
+   if signer._sign then
+      return checked(deadlines.outside(limit, signer.sign, signer, data, algorithm), nil, algorithm, candidate.name)
+   end
+   return signer:sign(data, algorithm)
+end
+
+local function sign_by_agent(candidate, algorithm, data, limit)
+   local signature, err = candidate.agent:sign(candidate.blob, data, agents.flags[algorithm] or 0, time_left(limit))
+   if err and err.code == "timeout" then
+      err.stage = "auth"
+   end
+   return checked(signature, err, algorithm, candidate.name)
+end
+
+-- --- collecting
+
+local function add(self, candidate)
+   if candidate.blob then
+      if self.seen[candidate.blob] then
+         return
+      end
+      self.seen[candidate.blob] = true
+   end
+   table.insert(self.candidates, candidate)
+end
+
+local function note(self, err)
+   table.insert(self.problems, err)
+end
+
+-- The agent's keys by their blobs, asked for once.
+local function ask_agent(self, option, limit)
+   self.held = {}
+   if not option then
+      return
+   end
+   local err
+   if agents.is(option) then
+      self.agent = option
+   else
+      self.agent, err = agents.open(option ~= true and option or nil)
+      self.own_agent = self.agent
+   end
+   if self.agent then
+      self.identities, err = self.agent:identities(time_left(limit))
+   end
+   if not self.identities then
+      note(self, err)
+      return
+   end
+   for _, identity in ipairs(self.identities) do
+      self.held[identity.blob] = identity
+   end
+end
+
+local function from_agent(self, identity, name)
+   return {
+      blob = identity.blob,
+      type = identity.type,
+      name = name or errors.escape(identity.comment, 80),
+      agent = self.agent,
+      sign = sign_by_agent,
+   }
+end
+
+-- A key, or the public half of a file that is still locked.
+local function from_key(self, found, name, locked_path)
+   local blob = found:blob()
+   if self.held[blob] then
+      return from_agent(self, self.held[blob], name)
+   elseif locked_path then
+      return { blob = blob, type = found.type, name = name, locked = locked_path }
+   elseif not found.private then
+      note(self, errors.new("key_format",
+         ("%s is a public key: the private half is needed, and no agent holds it"):format(name), { path = name }))
+      return nil
+   end
+   return { blob = blob, type = found.type, name = name, key = found, sign = sign_by_key }
+end
+
+local function from_path(self, path)
+   path = paths.expand(path)
+   local found, locked = key.peek(path)
+   if not found and locked ~= true then
+      note(self, locked)
+      return nil
+   elseif not found then
+      return { name = path, locked = path }
+   end
+   return from_key(self, found, path, locked and path or nil)
+end
+
+--- Collects what the options name; it reads the key files and asks the agent, but for no passphrase.
+---@param options { identity: any, identities_only: boolean?, agent: any, passphrase: any }
+---@param limit { at: number? }
+---@return moonssh.credentials
+function credentials.collect(options, limit)
+   local self = setmetatable({ candidates = {}, problems = {}, seen = {} }, Credentials)
+   self.passphrase = options.passphrase
+   ask_agent(self, options.agent, limit)
+   local identity = options.identity
+   if type(identity) == "string" or key.is(identity) then
+      identity = { identity }
+   end
+   for _, one in ipairs(identity or {}) do
+      local candidate
+      if key.is(one) then
+         candidate = from_key(self, one, one.comment ~= "" and one.comment or one:fingerprint())
+      else
+         candidate = from_path(self, one)
+      end
+      if candidate then
+         add(self, candidate)
+      end
+   end
+   local only = options.identities_only
+   if only == nil then
+      only = options.identity ~= nil
+   end
+   for _, held in ipairs(not only and self.identities or {}) do
+      -- Certificates need more than a signature by their type's name, and DSA is gone.
+      if not held.type:find("-cert-v01@", 1, true) and held.type ~= "ssh-dss" and held.type ~= "" then
+         add(self, from_agent(self, held))
+      end
+   end
+   return self
+end
+
+--- Makes a locked candidate usable, asking for its passphrase.
+---@return true|nil
+---@return table? err
+function Credentials:unlock(candidate, limit)
+   local path = candidate.locked
+   local loaded, err = deadlines.outside(limit, key.load, path, self.passphrase)
+   if loaded and candidate.blob and loaded:blob() ~= candidate.blob then
+      err = errors.new("key_format", ("%s is not the private half of %s.pub"):format(path, path), { path = path })
+      loaded = nil
+   elseif loaded and not loaded.private then
+      loaded, err = nil, errors.new("key_format", path .. " has no private half", { path = path })
+   end
+   if not loaded then
+      return nil, err
+   end
+   candidate.locked, candidate.key, candidate.sign = nil, loaded, sign_by_key
+   candidate.blob, candidate.type = loaded:blob(), loaded.type
+   return true
+end
+
+--- Ends the connection to the agent, if it was opened here.
+function Credentials:close()
+   if self.own_agent then
+      self.own_agent:close()
+   end
+end
+
+Credentials.__close = Credentials.close
+
+return credentials

@@ -1,0 +1,209 @@
+--- Whether a server's key is accepted: the policies of the option `host_keys`. Nothing is accepted by default.
+
+local core = require "moonssh.core"
+local deadlines = require "moonssh.deadline"
+local errors = require "moonssh.errors"
+local key = require "moonssh.key"
+local known_hosts = require "moonssh.known_hosts"
+
+local DEFAULT_PORT = 22
+
+local hostkey = {}
+
+local policies = { strict = true, ["accept-new"] = true, off = true }
+
+local function is_fingerprint(text)
+   return type(text) == "string" and (text:find("^SHA256:[%w+/]+=*$") or text:find("^MD5:[%x:]+$")) ~= nil
+end
+
+--- Why a value cannot be the option `host_keys`, or nil.
+---@return string?
+function hostkey.complaint(policy)
+   if policy == nil or type(policy) == "function" or policies[policy] or is_fingerprint(policy) then
+      return nil
+   elseif type(policy) == "table" then
+      for _, one in ipairs(policy) do
+         if not is_fingerprint(one) then
+            return "a list in 'host_keys' holds fingerprints"
+         end
+      end
+      return policy[1] == nil and "the list in 'host_keys' is empty" or nil
+   end
+   return "unknown policy in 'host_keys'"
+end
+
+--- The known_hosts object of an option: such an object, a path, a list of paths, or nil for an empty one.
+---@return moonssh.known_hosts|nil
+---@return table? err
+function hostkey.known(option)
+   if known_hosts.is(option) then
+      return option
+   end
+   return known_hosts.open(option or {})
+end
+
+-- Name and port to look a host up by: an alias stands for both.
+local function lookup_name(options)
+   if options.host_key_alias then
+      return options.host_key_alias, DEFAULT_PORT
+   end
+   return options.host or "", options.port or DEFAULT_PORT
+end
+
+--- The algorithms of a list, those first whose keys are known of the host. A host of which nothing is known gets the
+--- list as it is, so that the order tells nothing.
+---@param known moonssh.known_hosts
+---@param host string
+---@param port integer
+---@param list string[]
+---@return string[]
+function hostkey.algorithms_for(known, host, port, list)
+   local types = {}
+   for _, entry in ipairs(known:_known(host, port)) do
+      types[entry.type] = true
+   end
+   local key_types = {}
+   for _, row in ipairs(core.key.algorithms()) do
+      key_types[row.name] = row.key_type
+   end
+   local first, rest = {}, {}
+   for _, name in ipairs(list) do
+      table.insert(types[key_types[name] or name] and first or rest, name)
+   end
+   return table.move(rest, 1, #rest, #first + 1, first)
+end
+
+--- The same from the options of a handshake or of connect.
+function hostkey.order(list, options, known)
+   local host, port = lookup_name(options)
+   return hostkey.algorithms_for(known, host, port, list)
+end
+
+-- --- errors
+
+local function where(host, port)
+   return port == DEFAULT_PORT and errors.escape(host) or ("[%s]:%d"):format(errors.escape(host), port)
+end
+
+local function refusal(code, message, context, fields)
+   fields = fields or {}
+   fields.host, fields.port = context.host, context.port
+   fields.fingerprint, fields.key = context.fingerprint, context.key
+   return errors.new(code, message, fields)
+end
+
+local function changed_error(context, known, line, path)
+   local expected = {}
+   for i, entry in ipairs(known:_known(context.host, context.port)) do
+      expected[i] = core.key.fingerprint(entry.blob, "sha256")
+   end
+   return refusal("host_key_changed",
+      ("the host key of %s has changed: it is now %s (%s), but %s line %d knows %s"):format(
+         where(context.host, context.port), context.fingerprint, context.key.type, path, line,
+         table.concat(expected, ", ")), context, { expected = expected, path = path, line = line })
+end
+
+local function verdict_error(context, known, verdict, line, path)
+   if verdict == "revoked" then
+      return refusal("host_key_revoked", ("the host key %s of %s is revoked by %s line %d"):format(context.fingerprint,
+         where(context.host, context.port), path, line), context, { path = path, line = line })
+   elseif verdict == "changed" then
+      return changed_error(context, known, line, path)
+   end
+   return refusal("host_key_unknown", ("the host key of %s is not known: %s (%s)"):format(
+      where(context.host, context.port), context.fingerprint, context.key.type), context,
+      { path = known.paths[1] })
+end
+
+-- --- policies
+
+local function check_fingerprints(context, list)
+   for _, wanted in ipairs(list) do
+      local hash = wanted:sub(1, 3) == "MD5" and "md5" or "sha256"
+      local given = hash == "md5" and wanted:lower():gsub("^md5", "MD5") or wanted:gsub("=+$", "")
+      if core.equal(context.key:fingerprint(hash), given) then
+         return true
+      end
+   end
+   return nil, refusal("host_key_rejected", ("the host key of %s is %s, and not %s"):format(
+      where(context.host, context.port), context.fingerprint, table.concat(list, " or ")), context,
+      { expected = table.move(list, 1, #list, 1, {}) })
+end
+
+-- Writes a new key down. What cannot be written down is not accepted: the next connection could not tell.
+local function learn(context, known)
+   local path = known.paths[1]
+   if not path then
+      return nil, verdict_error(context, known, "unknown")
+   end
+   local line = known_hosts.line(context.host, context.port, context.key)
+   local ok, code, message, errno = core.file.append(path, line .. "\n")
+   if not ok then
+      return nil, errors.new(code, ("cannot write the new host key to %s: %s"):format(path, message),
+         { path = path, errno = errno })
+   end
+   return true
+end
+
+local function ask(context, f, verdict, limit)
+   if deadlines.outside(limit, f, context.asked_host, context.asked_port, context.key, verdict) == true then
+      return true
+   end
+   return nil, refusal("host_key_rejected", ("the host key %s of %s was not accepted"):format(context.fingerprint,
+      where(context.host, context.port)), context, { verdict = verdict })
+end
+
+local function decide(context, options, limit)
+   local policy = options.host_keys or "strict"
+   if is_fingerprint(policy) then
+      policy = { policy }
+   end
+   if type(policy) == "table" then
+      return check_fingerprints(context, policy)
+   end
+   local known, err = hostkey.known(options.known_hosts)
+   if not known then
+      return nil, err
+   end
+   local verdict, line, path = known:check(context.host, context.port, context.key)
+   if verdict == "revoked" then
+      return nil, verdict_error(context, known, verdict, line, path)
+   elseif type(policy) == "function" then
+      return ask(context, policy, verdict, limit)
+   elseif verdict == "match" or policy == "off" then
+      return true
+   elseif verdict == "unknown" and policy == "accept-new" then
+      return learn(context, known)
+   end
+   return nil, verdict_error(context, known, verdict, line, path)
+end
+
+--- Judges the key that a session's server has shown. It does not answer the session's question.
+---@param session table
+---@param options { host: string?, port: integer?, host_keys: any, known_hosts: any, host_key_alias: string? }
+---@param deadline number|{ at: number? }|nil moved by the time the user's function takes
+---@return true|nil
+---@return table? err
+function hostkey.verify(session, options, deadline)
+   local host_key, err = key.from_blob(session._core:host_key())
+   if not host_key then
+      return nil, err
+   end
+   local host, port = lookup_name(options)
+   local context = {
+      host = host,
+      port = port,
+      asked_host = options.host or host,
+      asked_port = options.port or DEFAULT_PORT,
+      key = host_key,
+      fingerprint = host_key:fingerprint(),
+   }
+   local ok
+   ok, err = decide(context, options, deadlines.of(deadline))
+   if ok ~= true then
+      return nil, err
+   end
+   return true
+end
+
+return hostkey

@@ -1,0 +1,373 @@
+--- Keys: public and private, from files, from texts, made here, or held elsewhere and asked to sign.
+
+local core = require "moonssh.core"
+local errors = require "moonssh.errors"
+local args = require "moonssh.args"
+local paths = require "moonssh.paths"
+
+local MAX_FILE = 1024 * 1024
+
+---@class moonssh.key
+---@field type string "ssh-ed25519", "ecdsa-sha2-nistp256", "ssh-rsa", …
+---@field bits integer
+---@field comment string
+---@field private boolean whether it can sign
+---@field closed boolean
+local Key = {}
+Key.__index = Key
+Key.__name = "moonssh.key"
+
+local key = {}
+
+local type_names = {
+   ed25519 = "ed25519", ["ssh-ed25519"] = "ed25519",
+   rsa = "rsa", ["ssh-rsa"] = "rsa",
+   ecdsa = "ecdsa", ["ecdsa-sha2-nistp256"] = "ecdsa", ["ecdsa-sha2-nistp384"] = "ecdsa",
+   ["ecdsa-sha2-nistp521"] = "ecdsa",
+}
+local curve_bits = { ["ecdsa-sha2-nistp256"] = 256, ["ecdsa-sha2-nistp384"] = 384, ["ecdsa-sha2-nistp521"] = 521 }
+
+local function wrap(core_key, comment)
+   return setmetatable({
+      _core = core_key,
+      _blob = core_key:blob(),
+      type = core_key:type(),
+      bits = core_key:bits(),
+      comment = comment or core_key:comment(),
+      private = core_key:is_private(),
+      closed = false,
+   }, Key)
+end
+
+local function open_core(self, method)
+   if self.closed then
+      args.raise(("bad call of '%s' (the key is closed)"):format(method))
+   end
+   return self._core
+end
+
+-- The first string of a key or signature blob: its type or algorithm. nil when there is none.
+local function first_string(blob)
+   local ok, text = pcall(string.unpack, ">s4", blob)
+   return ok and text or nil
+end
+
+--- Whether a value is a key.
+function key.is(value)
+   return getmetatable(value) == Key
+end
+
+--- The blob of a key or of a blob; raises for anything else, naming argument `index` of `fname`.
+---@return string
+function key.blob_of(fname, index, value)
+   if key.is(value) then
+      return value._blob
+   elseif type(value) == "string" and first_string(value) then
+      return value
+   end
+   return args.bad(fname, index, "key expected")
+end
+
+--- A public key from its blob (RFC 4253 6.6).
+---@return moonssh.key|nil
+---@return table? err
+function key.from_blob(blob)
+   local core_key, code, message = core.key.parse_public(blob)
+   if not core_key then
+      return nil, errors.from_core(code, message)
+   end
+   return wrap(core_key)
+end
+
+-- --- reading
+
+-- An error that says which passphrase problem it was, the one thing the core cannot tell.
+local function passphrase_error(name, given)
+   return errors.new("passphrase", given and ("wrong passphrase for %s"):format(name)
+      or ("%s is encrypted and no passphrase was given"):format(name))
+end
+
+-- Parses a text, asking for the passphrase only when it is encrypted. `ask` is a string, nil, or a function of the
+-- path that may wait. `name` is for messages.
+local function parse(text, ask, name, path)
+   local core_key, code, message = core.key.parse_file(text)
+   local passphrase
+   if code == "passphrase" then
+      passphrase = ask
+      if type(ask) == "function" then
+         passphrase = ask(path)
+         if passphrase ~= nil and type(passphrase) ~= "string" then
+            args.raise(("bad result of 'passphrase' (string expected, got %s)"):format(type(passphrase)))
+         end
+      end
+      if passphrase then
+         core_key, code, message = core.key.parse_file(text, passphrase)
+      end
+   end
+   if core_key then
+      return wrap(core_key)
+   elseif code == "passphrase" then
+      return nil, passphrase_error(name, passphrase)
+   end
+   return nil, errors.from_core(code, ("%s: %s"):format(name, message))
+end
+
+-- The text of a key file.
+local function read(path)
+   local text, _, message, errno = core.file.read(path, MAX_FILE)
+   if not text then
+      return nil, errors.new("io", ("cannot read key file %s: %s"):format(path, message),
+         { path = path, errno = errno, missing = errno == core.file.ENOENT })
+   end
+   return text
+end
+
+--- What a private key file says without its passphrase: the key, if it needs none; else the public half, where the
+--- file or the ".pub" beside it shows it, and true for being locked.
+---@param path string
+---@return moonssh.key|nil
+---@return boolean|table locked, or err
+function key.peek(path)
+   local text, err = read(path)
+   if not text then
+      err.path = path
+      return nil, err
+   end
+   local found
+   found, err = parse(text, nil, path, path)
+   if found then
+      return found, false
+   elseif err.code ~= "passphrase" then
+      err.path = path
+      return nil, err
+   end
+   local public = core.file.read(path .. ".pub", MAX_FILE)
+   found = public and parse(public, nil, path, path)
+   return found and not found.private and found or nil, true
+end
+
+--- Reads a key file of any known format; a public one gives a public key.
+---@param path string
+---@param passphrase string|fun(path: string): string|nil asked for only where the file is encrypted
+---@return moonssh.key|nil
+---@return table? err `io`, `key_format`, `passphrase`
+function key.load(path, passphrase)
+   args.check("load", 1, path, "string")
+   args.check("load", 2, passphrase, { "string", "function", "nil" })
+   path = paths.expand(path)
+   local text, err = read(path)
+   local loaded
+   if text then
+      loaded, err = parse(text, passphrase, path, path)
+   end
+   if not loaded then
+      err.path = path
+      return nil, err
+   end
+   return loaded
+end
+
+--- Reads a key from a text, as from a key file.
+---@param text string
+---@param passphrase string|fun(): string|nil
+---@return moonssh.key|nil
+---@return table? err
+function key.parse(text, passphrase)
+   args.check("parse", 1, text, "string")
+   args.check("parse", 2, passphrase, { "string", "function", "nil" })
+   return parse(text, passphrase, "the key", nil)
+end
+
+-- --- making
+
+--- Makes a key pair: "ed25519", "ecdsa" (bits 256, 384, 521) or "rsa" (bits from 2048).
+---@param type_name string
+---@param options { bits: integer?, comment: string? }|nil
+---@return moonssh.key|nil
+---@return table? err
+function key.generate(type_name, options)
+   args.check("generate", 1, type_name, "string")
+   options = args.options("generate", 2, options, { bits = "integer", comment = "string" })
+   local name = type_names[type_name]
+   if not name then
+      args.bad("generate", 1, ("unknown key type '%s'"):format(errors.escape(type_name, 40)))
+   end
+   local core_key, code, message = core.key.generate(name, options.bits or curve_bits[type_name] or 0)
+   if not core_key then
+      return nil, errors.from_core(code, message)
+   end
+   return wrap(core_key, options.comment or "")
+end
+
+-- The public half that `external` was given: a key, a public line, or a blob.
+local function public_half(public)
+   if key.is(public) then
+      return key.from_blob(public._blob)
+   end
+   local made = key.from_blob(public)
+   if made then
+      return made
+   end
+   return key.parse(public)
+end
+
+--- A key whose private half is elsewhere: `sign(data, algorithm)` gives the signature blob, and may wait.
+---@param options { public: moonssh.key|string, sign: fun(data: string, algorithm: string): string }
+---@return moonssh.key|nil
+---@return table? err
+function key.external(options)
+   args.check("external", 1, options, "table")
+   options = args.options("external", 1, options, { public = "any", sign = "function" })
+   if not key.is(options.public) and type(options.public) ~= "string" then
+      args.bad("external", 1, "option 'public' must be a key, a public line or a blob")
+   elseif not options.sign then
+      args.bad("external", 1, "option 'sign' must be a function")
+   end
+   local made, err = public_half(options.public)
+   if not made then
+      return nil, err
+   end
+   made._sign, made.private = options.sign, true
+   return made
+end
+
+-- --- methods
+
+--- "SHA256:…" as ssh-keygen prints it, or "MD5:…".
+---@param hash "sha256"|"md5"|nil
+---@return string
+function Key:fingerprint(hash)
+   if hash ~= nil and hash ~= "sha256" and hash ~= "md5" then
+      args.bad("fingerprint", 1, "'sha256' or 'md5' expected")
+   end
+   return core.key.fingerprint(self._blob, hash or "sha256")
+end
+
+--- The public blob (RFC 4253 6.6).
+function Key:blob()
+   return self._blob
+end
+
+--- The line as in authorized_keys and ".pub" files, without its end.
+function Key:public_line()
+   local line = self.type .. " " .. core.base64_encode(self._blob)
+   local comment = self.comment:gsub("[%c\127]", " ")
+   return comment ~= "" and line .. " " .. comment or line
+end
+
+--- The signature algorithm used when none is named.
+function Key:_default_algorithm()
+   return self.type == "ssh-rsa" and "rsa-sha2-512" or self.type
+end
+
+--- Signs data. For RSA the algorithm may be "rsa-sha2-512" (default) or "rsa-sha2-256".
+---@param data string
+---@param algorithm string|nil
+---@return string|nil signature blob: string algorithm, string signature
+---@return table? err
+function Key:sign(data, algorithm)
+   args.check("sign", 1, data, "string")
+   args.check("sign", 2, algorithm, { "string", "nil" })
+   local core_key = open_core(self, "sign")
+   algorithm = algorithm or self:_default_algorithm()
+   if self._sign then
+      local signature, err = self._sign(data, algorithm)
+      if signature == nil then
+         return nil, errors.is(err) and err or errors.new("agent", "the key refused to sign"
+            .. (err ~= nil and ": " .. tostring(err) or ""))
+      elseif type(signature) ~= "string" or first_string(signature) ~= algorithm then
+         return nil, errors.new("key_format", "the external key did not give a signature by " .. algorithm)
+      end
+      return signature
+   elseif not self.private then
+      return nil, errors.new("key_format", "a public key cannot sign: the private half is needed")
+   end
+   local signature, code, message = core_key:sign(data, algorithm)
+   if not signature then
+      return nil, errors.from_core(code, message)
+   end
+   return signature
+end
+
+--- Whether a signature over data was made by this key, with any algorithm of its type.
+---@param data string
+---@param signature string
+---@return boolean
+function Key:verify(data, signature)
+   args.check("verify", 1, data, "string")
+   args.check("verify", 2, signature, "string")
+   local core_key = open_core(self, "verify")
+   local algorithm = first_string(signature)
+   return algorithm ~= nil and core_key:verify(data, signature, algorithm) == true
+end
+
+--- The private key as a text in OpenSSH's format ("openssh", the default), or the public line ("public").
+---@param options { format: "openssh"|"public"|nil, passphrase: string? }|nil
+---@return string|nil
+---@return table? err
+function Key:export(options)
+   options = args.options("export", 1, options, { format = "string", passphrase = "string" })
+   local core_key = open_core(self, "export")
+   if options.format == "public" then
+      return self:public_line() .. "\n"
+   elseif options.format ~= nil and options.format ~= "openssh" then
+      args.bad("export", 1, ("unknown format '%s'"):format(errors.escape(options.format, 40)))
+   elseif self._sign or not self.private then
+      return nil, errors.new("key_format", "the private half of this key is not here to be exported")
+   end
+   local text, code, message = core_key:export(options.passphrase, self.comment)
+   if not text then
+      return nil, errors.from_core(code, message)
+   end
+   return text
+end
+
+-- The bytes of the armour that export writes.
+local function unarmour(text)
+   return core.base64_decode((text:match("KEY%-%-%-%-%-\n(.-)\n%-%-%-%-%-END"):gsub("\n", "")))
+end
+
+local private_fields = { ["ssh-ed25519"] = 4, ["ssh-rsa"] = 8 }
+
+--- The key as an agent takes it: type, private fields, comment (the private part of OpenSSH's file format).
+---@return string|nil
+---@return table? err
+function Key:_agent_fields()
+   local text, err = self:export()
+   if not text then
+      return nil, err
+   end
+   local data = unarmour(text)
+   local place = #"openssh-key-v1\0" + 1
+   local _, private
+   _, place = string.unpack(">s4", data, place)
+   _, place = string.unpack(">s4", data, place)
+   _, place = string.unpack(">s4", data, place)
+   _, place = string.unpack(">I4", data, place)
+   _, place = string.unpack(">s4", data, place)
+   private = string.unpack(">s4", data, place)
+   -- Behind two check words come the fields, then the padding.
+   place = 9
+   for _ = 1, private_fields[self.type] or 5 do
+      _, place = string.unpack(">s4", private, place)
+   end
+   return private:sub(9, place - 1)
+end
+
+--- Lets go of the key. Using it afterwards raises.
+function Key:close()
+   self.closed = true
+   self._core, self._sign = nil, nil
+end
+
+Key.__close = Key.close
+
+function Key.__eq(a, b)
+   return key.is(a) and key.is(b) and a._blob == b._blob
+end
+
+function Key:__tostring()
+   return ("%s key %s"):format(self.type, self:fingerprint())
+end
+
+return key

@@ -1,0 +1,406 @@
+--- known_hosts files: which keys are known of a host, and which are revoked.
+---
+--- Read as OpenSSH reads them: a line is `[@marker] names keytype base64 [comment]`; names are a comma list of
+--- patterns, or one hashed name. A line that cannot be used is left out and told in `problems`; what is written back
+--- keeps every line that was not meant.
+
+local core = require "moonssh.core"
+local errors = require "moonssh.errors"
+local args = require "moonssh.args"
+local match = require "moonssh.match"
+local key = require "moonssh.key"
+local paths = require "moonssh.paths"
+
+local MAX_FILE = 64 * 1024 * 1024
+local DEFAULT_PORT = 22
+local SALT_LENGTH = 20
+
+---@class moonssh.known_hosts
+---@field problems { path: string, line: integer, reason: string }[] lines that were skipped
+---@field paths string[]
+local KnownHosts = {}
+KnownHosts.__index = KnownHosts
+KnownHosts.__name = "moonssh.known_hosts"
+
+local known_hosts = {}
+
+-- --- lines
+
+-- The name under which a host is looked up: the port is part of it unless it is the usual one.
+local function name_of(host, port)
+   host = host:lower()
+   if port and port ~= DEFAULT_PORT then
+      return ("[%s]:%d"):format(host, port)
+   end
+   return host
+end
+
+local function hash_name(name, salt)
+   return core.hmac("sha1", salt, name)
+end
+
+-- salt and hash of a hashed name, or nil.
+local function split_hashed(names)
+   local salt, hash = names:match("^|1|([^|]+)|([^|]+)$")
+   salt, hash = salt and core.base64_decode(salt), hash and core.base64_decode(hash)
+   if salt and hash and #salt == SALT_LENGTH and #hash == SALT_LENGTH then
+      return salt, hash
+   end
+end
+
+-- The strings of a blob as a list, or nil where it is not made of strings alone.
+local function strings_of(blob)
+   local list, place = {}, 1
+   while place <= #blob do
+      local ok, text, after = pcall(string.unpack, ">s4", blob, place)
+      if not ok then
+         return nil
+      end
+      list[#list + 1], place = text, after
+   end
+   return list
+end
+
+-- Whether the blob has the form of its type. A key whose type we do not know, or that is too short for us to use, is
+-- still a known key of that host, so nothing more is asked for.
+local function is_well_formed(type, blob)
+   local fields = strings_of(blob)
+   if not fields or fields[1] ~= type then
+      return false
+   elseif type == "ssh-ed25519" then
+      return #fields == 2 and #fields[2] == 32
+   elseif type == "ssh-rsa" then
+      return #fields == 3 and #fields[2] > 0 and #fields[3] > 0
+   elseif type:find("^ecdsa%-sha2%-") then
+      return #fields == 3 and fields[2] == type:sub(12) and #fields[3] > 0
+   end
+   return #fields >= 2
+end
+
+local markers = { ["@revoked"] = "revoked", ["@cert-authority"] = "cert-authority" }
+
+-- The parts of a line as { marker =, names =, type =, blob =, comment = }; nil for an empty line or comment; nil and
+-- the reason for one that cannot be used.
+local function parse_line(text)
+   local rest = text:gsub("\r$", ""):match("^[ \t]*(.*)$")
+   if rest == "" or rest:sub(1, 1) == "#" then
+      return nil
+   elseif rest:find("\0", 1, true) then
+      return nil, "a NUL byte"
+   end
+   local entry = {}
+   if rest:sub(1, 1) == "@" then
+      local word, after = rest:match("^(@[^ \t]*)[ \t]+(.*)$")
+      entry.marker = markers[word]
+      if not entry.marker then
+         return nil, "an unknown marker"
+      elseif after:sub(1, 1) == "@" then
+         return nil, "more than one marker"
+      end
+      rest = after
+   end
+   local type, encoded
+   entry.names, type, encoded, entry.comment = rest:match("^([^ \t]+)[ \t]+([^ \t]+)[ \t]+([^ \t]+)[ \t]*(.*)$")
+   if not entry.names or type:sub(1, 1) == "#" or encoded:sub(1, 1) == "#" then
+      return nil, "too few fields"
+   end
+   if entry.names:sub(1, 1) == "|" then
+      entry.salt, entry.hash = split_hashed(entry.names)
+      if not entry.salt then
+         return nil, "a broken hashed name"
+      end
+   end
+   entry.type, entry.blob = type, core.base64_decode(encoded)
+   if not entry.blob then
+      return nil, "the key is not base64"
+   elseif not is_well_formed(type, entry.blob) then
+      return nil, "the key is damaged, or not of the type that the line says"
+   end
+   return entry
+end
+
+local function matches(entry, name)
+   if entry.salt then
+      return core.equal(hash_name(name, entry.salt), entry.hash)
+   end
+   return match.list(entry.names, name) == "positive"
+end
+
+-- --- files
+
+-- A file's lines; false stands for one that was removed. A missing file has none.
+local function read_lines(path)
+   local data, _, message, errno = core.file.read(path, MAX_FILE)
+   if not data then
+      if errno == core.file.ENOENT then
+         return {}
+      end
+      return nil, errors.new("io", ("cannot read %s: %s"):format(path, message), { path = path, errno = errno })
+   end
+   local lines = {}
+   for line in (data:sub(-1) == "\n" and data or data ~= "" and data .. "\n" or ""):gmatch("([^\n]*)\n") do
+      lines[#lines + 1] = line
+   end
+   return lines
+end
+
+-- The line without a host, or false where nothing is left of it. Only the name goes where others stand beside it; a
+-- pattern that still reaches the host takes the line with it.
+local function line_without(text, name)
+   local entry = parse_line(text)
+   if not entry or entry.marker or not matches(entry, name) then
+      return text
+   end
+   local left = {}
+   for item in entry.names:gmatch("[^,]+") do
+      if item:lower() ~= name then
+         left[#left + 1] = item
+      end
+   end
+   local names = table.concat(left, ",")
+   if entry.salt or not names:find("[^,!]") or match.list(names, name) == "positive"
+      or not (","  .. names):find(",[^!]") then
+      return false
+   end
+   local first, last = text:find(entry.names, 1, true)
+   return text:sub(1, first - 1) .. names .. text:sub(last + 1)
+end
+
+-- Applies what was asked for since the last save to the lines of the first file.
+local function apply(lines, change)
+   if change.line then
+      lines[#lines + 1] = change.line
+      return
+   end
+   local kept = 0
+   for i = 1, #lines do
+      local line = line_without(lines[i], change.remove)
+      if line then
+         kept = kept + 1
+         lines[kept] = line
+      end
+   end
+   for i = #lines, kept + 1, -1 do
+      lines[i] = nil
+   end
+end
+
+-- Reads the lines of one file into entries and problems.
+local function parse_file(self, path, lines)
+   for number, text in ipairs(lines) do
+      local entry, reason = parse_line(text)
+      if entry then
+         entry.path, entry.line = path, number
+         table.insert(self._entries, entry)
+      elseif reason then
+         table.insert(self.problems, { path = path, line = number, reason = reason })
+      end
+   end
+end
+
+local function parse_all(self)
+   self._entries, self.problems = {}, {}
+   for _, path in ipairs(self.paths) do
+      parse_file(self, path, self._lines[path])
+   end
+end
+
+--- Reads one or several files. A missing file is empty; one that cannot be read is an error.
+---@param path string|string[] new keys go to the first
+---@return moonssh.known_hosts|nil
+---@return table? err
+function known_hosts.open(path)
+   args.check("known_hosts", 1, path, { "string", "table" })
+   local self = setmetatable({ paths = {}, problems = {}, _lines = {}, _entries = {}, _changes = {} }, KnownHosts)
+   for i, one in ipairs(type(path) == "table" and path or { path }) do
+      self.paths[i] = paths.expand(one)
+      local lines, err = read_lines(self.paths[i])
+      if not lines then
+         return nil, err
+      end
+      self._lines[self.paths[i]] = lines
+   end
+   parse_all(self)
+   return self
+end
+
+--- Whether a value is an object of `known_hosts.open`.
+function known_hosts.is(value)
+   return getmetatable(value) == KnownHosts
+end
+
+-- --- questions
+
+-- The entries that speak of a host, without those of certificate authorities.
+local function entries_of(self, host, port)
+   local name, found = name_of(host, port), {}
+   for _, entry in ipairs(self._entries) do
+      if entry.marker ~= "cert-authority" and matches(entry, name) then
+         found[#found + 1] = entry
+      end
+   end
+   return found
+end
+
+--- What is known of a host's key: "match"; "changed" where other keys are known of the host, be it of another type;
+--- "revoked", which wins over all; else "unknown". With it the number of the line that decided, and its path.
+---@param host string
+---@param port integer|nil 22 if nil
+---@param host_key moonssh.key|string a key, or its blob
+---@return "match"|"unknown"|"changed"|"revoked"
+---@return integer? line
+---@return string? path
+function KnownHosts:check(host, port, host_key)
+   args.check("check", 1, host, "string")
+   args.check("check", 2, port, { "number", "nil" })
+   local blob = key.blob_of("check", 3, host_key)
+   local verdict, decisive = "unknown", nil
+   for _, entry in ipairs(entries_of(self, host, port)) do
+      local same = entry.blob == blob
+      if same and entry.marker == "revoked" then
+         return "revoked", entry.line, entry.path
+      elseif same and verdict ~= "match" then
+         verdict, decisive = "match", entry
+      elseif not entry.marker and verdict == "unknown" then
+         verdict, decisive = "changed", entry
+      end
+   end
+   return verdict, decisive and decisive.line, decisive and decisive.path
+end
+
+-- The entries with a key that is known of a host and not revoked: { path =, line =, type =, blob = }.
+function KnownHosts:_known(host, port)
+   local known = {}
+   for _, entry in ipairs(entries_of(self, host, port)) do
+      if not entry.marker then
+         known[#known + 1] = entry
+      end
+   end
+   return known
+end
+
+--- All usable lines, in order.
+---@return { path: string, line: integer, marker: string?, names: string, hashed: boolean, type: string, blob: string,
+---   comment: string, fingerprint: string }[]
+function KnownHosts:entries()
+   local list = {}
+   for i, entry in ipairs(self._entries) do
+      list[i] = {
+         path = entry.path,
+         line = entry.line,
+         marker = entry.marker,
+         names = entry.names,
+         hashed = entry.salt ~= nil,
+         type = entry.type,
+         blob = entry.blob,
+         comment = entry.comment,
+         fingerprint = core.key.fingerprint(entry.blob, "sha256"),
+      }
+   end
+   return list
+end
+
+-- --- changes
+
+--- The line that makes a key known of a host. Raises for a host name that the format cannot hold.
+---@param host string
+---@param port integer|nil
+---@param host_key moonssh.key|string
+---@param options { hash: boolean?, comment: string? }|nil
+---@return string line without its end
+function known_hosts.line(host, port, host_key, options)
+   local name = name_of(host, port)
+   if host == "" or host:find("[%c%s,#|!*?@\127-\255]") then
+      args.bad("add", 1, "host name with a character that cannot stand in known_hosts")
+   end
+   local blob = key.blob_of("add", 3, host_key)
+   if options and options.hash then
+      local salt = core.random(SALT_LENGTH)
+      name = ("|1|%s|%s"):format(core.base64_encode(salt), core.base64_encode(hash_name(name, salt)))
+   end
+   local line = ("%s %s %s"):format(name, string.unpack(">s4", blob), core.base64_encode(blob))
+   local comment = options and options.comment
+   return comment and comment ~= "" and line .. " " .. comment:gsub("[%c\127]", " ") or line
+end
+
+local function change(self, what)
+   table.insert(self._changes, what)
+   apply(self._lines[self.paths[1]], what)
+   parse_all(self)
+end
+
+--- Makes a key known of a host, in the first file. `save` writes it.
+---@return true
+function KnownHosts:add(host, port, host_key, options)
+   args.check("add", 1, host, "string")
+   args.check("add", 2, port, { "number", "nil" })
+   options = args.options("add", 4, options, { hash = "boolean", comment = "string" })
+   local line = known_hosts.line(host, port, host_key, options)
+   if not self.paths[1] then
+      args.raise("bad call of 'add' (no known_hosts file was named)")
+   end
+   change(self, { line = line })
+   return true
+end
+
+--- Forgets the keys of a host in the first file, but not those that are revoked. `save` writes it.
+---@return true
+function KnownHosts:remove(host, port)
+   args.check("remove", 1, host, "string")
+   args.check("remove", 2, port, { "number", "nil" })
+   if self.paths[1] then
+      change(self, { remove = name_of(host, port) })
+   end
+   return true
+end
+
+local function removes(changes)
+   for _, one in ipairs(changes) do
+      if one.remove then
+         return true
+      end
+   end
+end
+
+-- Writes the changes to the file as it is now: others may have added lines meanwhile. Additions alone are appended.
+local function write(path, changes)
+   if not removes(changes) then
+      local added = {}
+      for i, one in ipairs(changes) do
+         added[i] = one.line .. "\n"
+      end
+      return core.file.append(path, table.concat(added))
+   end
+   local lines, err = read_lines(path)
+   if not lines then
+      return nil, "io", err.message, err.errno
+   end
+   for _, one in ipairs(changes) do
+      apply(lines, one)
+   end
+   return core.file.replace(path, #lines > 0 and table.concat(lines, "\n") .. "\n" or "")
+end
+
+--- Writes what was added and removed to the first file: in one write, or as a new file that takes its place.
+---@return true|nil
+---@return table? err
+function KnownHosts:save()
+   if #self._changes == 0 then
+      return true
+   end
+   local path = self.paths[1]
+   local ok, code, message, errno = write(path, self._changes)
+   if not ok then
+      return nil, errors.new(code, ("cannot write %s: %s"):format(path, message), { path = path, errno = errno })
+   end
+   self._changes = {}
+   local lines, err = read_lines(path)
+   if not lines then
+      return nil, err
+   end
+   self._lines[path] = lines
+   parse_all(self)
+   return true
+end
+
+return known_hosts

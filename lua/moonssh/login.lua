@@ -1,0 +1,418 @@
+--- One login under way: which credential is tried when (RFC 4252, 4256, 8332).
+---
+--- A single credential goes out at once, in one flight with the service request. Where there are more, the server is
+--- asked for its methods, and each key is shown before it signs. Every credential is sent once at most, so a server
+--- that refuses for ever, or reports partial success for ever, comes to an end.
+
+local args = require "moonssh.args"
+local deadlines = require "moonssh.deadline"
+local errors = require "moonssh.errors"
+
+local MAX_PASSWORD_CHANGES = 3
+
+local default_order = { "publickey", "keyboard-interactive", "password" }
+
+-- methods: those the server goes on with, nil while they are not known. tried: those that were refused. spent: whether
+-- the password was used. asked: whether a credential was asked for. via: the method of the request under way.
+local Login = {}
+Login.__index = Login
+
+---@param found moonssh.credentials
+function Login.new(session, user, options, found, limit)
+   return setmetatable({
+      session = session,
+      core = session._core,
+      user = user,
+      options = options,
+      limit = limit,
+      order = options.preferred_auth or default_order,
+      credentials = found,
+      next_key = 1,
+      tried = {},
+      refused = {},
+      problems = found.problems,
+      asked = false,
+      via = nil,
+   }, Login)
+end
+
+-- Sends a request of the core's, by its name.
+function Login:send(method, name, ...)
+   local ok, code, message = self.core[name](self.core, self.user, ...)
+   if not ok then
+      return nil, self.session.failure or errors.from_core(code, message)
+   end
+   self.via = method
+   return true
+end
+
+local function split_names(text)
+   local names = {}
+   for name in text:gmatch("[^,]+") do
+      names[#names + 1] = name
+   end
+   return names
+end
+
+function Login:note_refusal(text)
+   if self.via ~= "none" then
+      if not self.refused[self.via] then
+         self.refused[self.via] = true
+         table.insert(self.tried, self.via)
+      end
+   end
+   self.methods = split_names(text)
+end
+
+-- Waits for the answer to the request under way: "success", "failure", "partial", or the kind of another event and
+-- its values. nil, err when the session ends or the time is over.
+function Login:answer()
+   local kind, a, b, c = self.session:_next_auth_event(self.limit.at)
+   if not kind then
+      return nil, a
+   elseif kind == "auth_success" then
+      return "success"
+   elseif kind ~= "auth_failure" then
+      return kind, a, b, c
+   end
+   if b then
+      self.methods = split_names(a)
+      return "partial"
+   end
+   self:note_refusal(a)
+   return "failure"
+end
+
+function Login:may(method)
+   if not self.methods then
+      return true
+   end
+   for _, one in ipairs(self.methods) do
+      if one == method then
+         return true
+      end
+   end
+   return false
+end
+
+-- Calls one of the user's functions for a string; nil leaves the method.
+function Login:ask(what, f, ...)
+   local answer = deadlines.outside(self.limit, f, ...)
+   if answer ~= nil and type(answer) ~= "string" then
+      args.raise(("bad result of '%s' (string expected, got %s)"):format(what, type(answer)))
+   end
+   return answer
+end
+
+-- --- publickey
+
+-- The algorithms to try with a key type, best first. RSA follows server-sig-algs; a server that does not say gets both
+-- of SHA-2 one after the other (RFC 8332 3.3). SHA-1 is never used.
+function Login:algorithms_of(type)
+   if type ~= "ssh-rsa" then
+      return { type }
+   end
+   local both = { "rsa-sha2-512", "rsa-sha2-256" }
+   local known = self.core:server_sig_algs()
+   if not known then
+      return both
+   end
+   local offered = {}
+   for _, name in ipairs(split_names(known)) do
+      offered[name] = true
+   end
+   for _, name in ipairs(both) do
+      if offered[name] then
+         return { name }
+      end
+   end
+   return {}
+end
+
+-- Signs and sends the signed request.
+function Login:sign(candidate, algorithm)
+   local data = self.core:auth_signing_data(self.user, algorithm, candidate.blob)
+   local signature, err = candidate.sign(candidate, algorithm, data, self.limit)
+   if self.session.failure then
+      return nil, self.session.failure
+   elseif not signature then
+      table.insert(self.problems, err)
+      return "failure"
+   end
+   local ok
+   ok, err = self:send("publickey", "auth_publickey", algorithm, candidate.blob, signature)
+   if not ok then
+      return nil, err
+   end
+   self.asked = true
+   return self:answer()
+end
+
+-- One key with one algorithm, shown first if `probe`.
+function Login:try_algorithm(candidate, algorithm, probe)
+   if probe then
+      local ok, err = self:send("publickey", "auth_probe", algorithm, candidate.blob)
+      if not ok then
+         return nil, err
+      end
+      local outcome
+      outcome, err = self:answer()
+      if outcome ~= "auth_pk_ok" then
+         return outcome, err
+      end
+   end
+   if candidate.locked then
+      local ok, err = self.credentials:unlock(candidate, self.limit)
+      if not ok then
+         candidate.useless = true
+         table.insert(self.problems, err)
+         return "failure"
+      end
+   end
+   return self:sign(candidate, algorithm)
+end
+
+function Login:publickey()
+   local candidate = self.credentials.candidates[self.next_key]
+   self.next_key = self.next_key + 1
+   if not candidate.blob then
+      local ok, err = self.credentials:unlock(candidate, self.limit)
+      if not ok then
+         table.insert(self.problems, err)
+         return "failure"
+      end
+   end
+   local names = self:algorithms_of(candidate.type)
+   if not names[1] then
+      table.insert(self.problems, errors.new("auth_failed",
+         ("the server takes RSA keys with SHA-1 only, which is not done with %s"):format(candidate.name)))
+   end
+   local probe = not self.direct and (#self.credentials.candidates > 1 or candidate.locked ~= nil)
+   local outcome, err = "failure", nil
+   for _, algorithm in ipairs(names) do
+      outcome, err = self:try_algorithm(candidate, algorithm, probe)
+      if outcome ~= "failure" or candidate.useless or not self:may("publickey") then
+         break
+      end
+   end
+   return outcome, err
+end
+
+-- --- password
+
+-- The password, asked for where it is a function.
+function Login:password_of(prompt)
+   local password = self.options.password
+   if type(password) == "string" then
+      return password
+   end
+   return self:ask("password", password, prompt)
+end
+
+function Login:prompt()
+   return ("%s@%s's password: "):format(self.user, self.session._host or "the server")
+end
+
+-- Answers the server's demand for a new password, a few times at most.
+function Login:change_password(password, prompt)
+   for _ = 1, MAX_PASSWORD_CHANGES do
+      local new = self.options.new_password and self:ask("new_password", self.options.new_password, prompt)
+      if not new then
+         table.insert(self.problems, errors.new("auth_failed",
+            "the server demands a new password: " .. errors.escape(prompt)))
+         return "failure"
+      end
+      local ok, err = self:send("password", "auth_password", password, new)
+      if not ok then
+         return nil, err
+      end
+      local outcome, next_prompt = self:answer()
+      if outcome ~= "auth_password_change" then
+         return outcome, next_prompt
+      end
+      prompt = next_prompt
+   end
+   return "failure"
+end
+
+Login["password"] = function(self)
+   self.spent = true
+   local password = self:password_of(self:prompt())
+   if self.session.failure then
+      return nil, self.session.failure
+   elseif not password then
+      return "failure"
+   end
+   local ok, err = self:send("password", "auth_password", password)
+   if not ok then
+      return nil, err
+   end
+   self.asked = true
+   local outcome, prompt = self:answer()
+   if outcome == "auth_password_change" then
+      return self:change_password(password, prompt)
+   end
+   return outcome, prompt
+end
+
+-- --- keyboard-interactive
+
+local function check_answers(answers, prompts)
+   if type(answers) ~= "table" or #answers ~= #prompts then
+      args.raise(("bad result of 'interactive' (table of %d answers expected, got %s)"):format(#prompts,
+         type(answers) == "table" and #answers .. " answers" or type(answers)))
+   end
+   for i, answer in ipairs(answers) do
+      if type(answer) ~= "string" then
+         args.raise(("bad result of 'interactive' (answer %d: string expected, got %s)"):format(i, type(answer)))
+      end
+   end
+   return answers
+end
+
+-- The answers to one round, or nil to leave the method. The password, if it was not sent yet, answers a lone hidden
+-- prompt.
+function Login:answers_to(name, instruction, prompts)
+   local interactive = self.options.interactive
+   if #prompts == 1 and not prompts[1].echo and self:has("password") then
+      self.spent = true
+      self.asked = true
+      local password = self:password_of(prompts[1].text)
+      return password and { password }
+   elseif interactive then
+      self.asked = self.asked or #prompts > 0
+      local answers = deadlines.outside(self.limit, interactive, name, instruction, prompts)
+      if answers == nil then
+         return #prompts == 0 and {} or nil
+      end
+      return check_answers(answers, prompts)
+   end
+   return #prompts == 0 and {} or nil
+end
+
+Login["keyboard-interactive"] = function(self)
+   self.asked_interactively = true
+   local ok, err = self:send("keyboard-interactive", "auth_interactive")
+   if not ok then
+      return nil, err
+   end
+   while true do
+      local outcome, name, instruction, prompts = self:answer()
+      if outcome ~= "auth_prompts" then
+         return outcome, name
+      end
+      local answers = self:answers_to(name, instruction, prompts)
+      if self.session.failure then
+         return nil, self.session.failure
+      elseif not answers then
+         -- The next request leaves the open question behind (RFC 4256 3.1).
+         table.insert(self.problems, errors.new("auth_failed", "the server's questions were not answered"))
+         return "failure"
+      end
+      local code, message
+      ok, code, message = self.core:auth_answer(answers)
+      if not ok then
+         return nil, self.session.failure or errors.from_core(code, message)
+      end
+   end
+end
+
+function Login:none()
+   local ok, err = self:send("none", "auth_none")
+   if not ok then
+      return nil, err
+   end
+   return self:answer()
+end
+
+-- --- the order of things
+
+function Login:has(method)
+   if method == "publickey" then
+      return self.next_key <= #self.credentials.candidates
+   elseif method == "password" then
+      return self.options.password ~= nil and not self.spent
+   end
+   return (self.options.interactive ~= nil or self:has("password")) and not self.asked_interactively
+end
+
+local function is_in(list, name)
+   for _, one in ipairs(list) do
+      if one == name then
+         return true
+      end
+   end
+   return false
+end
+
+function Login:next_method()
+   for _, method in ipairs(self.order) do
+      -- A lone password is sent as what it is while the server's methods are not known.
+      local later = method == "keyboard-interactive" and not self.methods and not self.options.interactive
+         and is_in(self.order, "password")
+      if self:has(method) and self:may(method) and not later then
+         return method
+      end
+   end
+end
+
+-- Whether the first request can be the credential itself: it is the only one, or the only key and keys come first.
+function Login:is_direct()
+   local keys = self.credentials.candidates
+   local others = (self.options.password ~= nil or self.options.interactive ~= nil) and 1 or 0
+   local both = self.options.password ~= nil and self.options.interactive ~= nil
+   return #keys + others == 1 and not both
+      or #keys == 1 and self.order[1] == "publickey" and not keys[1].locked
+end
+
+function Login:failure()
+   if #self.tried == 0 and self.problems[1] then
+      return errors.with(self.problems[1], { methods = self.methods or {}, tried = {}, problems = self.problems })
+   end
+   local parts = {}
+   for i, problem in ipairs(self.problems) do
+      parts[i] = "; " .. problem.message
+   end
+   return errors.new("auth_failed", ("authentication failed for %s: tried %s; the server accepts %s%s"):format(
+      errors.escape(self.user, 64), #self.tried > 0 and table.concat(self.tried, ", ") or "nothing",
+      errors.escape(self.methods and table.concat(self.methods, ", ") or "what it does not say"),
+      table.concat(parts)), { methods = self.methods or {}, tried = self.tried, problems = self.problems })
+end
+
+-- Runs the methods until one ends it.
+function Login:run()
+   local outcome, err = "failure", nil
+   self.direct = self:is_direct()
+   if not self.direct then
+      outcome, err = self:none()
+   end
+   while outcome == "failure" or outcome == "partial" do
+      local method = self:next_method()
+      if not method then
+         return nil, self:failure()
+      end
+      outcome, err = self[method](self)
+      self.direct = false
+   end
+   return self:conclude(outcome, err)
+end
+
+function Login:conclude(outcome, err)
+   if outcome == nil then
+      return nil, err.code == "limit" and not self.session.failure and self:failure() or err
+   elseif outcome == "failure" or outcome == "partial" then
+      return nil, self:failure()
+   elseif outcome ~= "success" then
+      return nil, errors.new("protocol", "an answer out of place: " .. outcome)
+   end
+   self.session._user, self.session._auth = self.user, self.via
+   if self.options.require_auth and not self.asked then
+      err = errors.new("auth_trivial", ("the server let %s in without asking for any credential"):format(
+         errors.escape(self.user, 64)))
+      self.session:_fail(err)
+      return nil, err
+   end
+   return true
+end
+
+return Login

@@ -1,0 +1,18 @@
+--- Paths of local files as people write them.
+
+local core = require "moonssh.core"
+
+local paths = {}
+
+--- The path with a leading "~" or "~/" replaced by the home folder.
+---@param path string
+---@return string
+function paths.expand(path)
+   local rest = path:match("^~(.*)$")
+   if rest == "" or rest and rest:sub(1, 1) == "/" then
+      return core.file.home() .. rest
+   end
+   return path
+end
+
+return paths
