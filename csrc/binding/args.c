@@ -1,5 +1,6 @@
 #include "binding/binding.h"
 
+#include <errno.h>
 #include <limits.h>
 #include <math.h>
 #include <string.h>
@@ -73,7 +74,7 @@ int mssh_lua_push_errno(lua_State *L, const char *code, int number)
     char buffer[128] = "";
 
     lua_pushnil(L);
-    lua_pushstring(L, code);
+    lua_pushstring(L, number == ENOMEM ? "memory" : code);
     lua_pushstring(L, _Generic(strerror_r(number, buffer, sizeof buffer),
                                int: text_from_posix,
                                char *: text_from_gnu)(strerror_r(number, buffer, sizeof buffer), buffer));

@@ -81,7 +81,8 @@ lua_Number mssh_lua_check_seconds(lua_State *L, int arg);
 /* Pushes a view as a string. */
 void mssh_lua_push_slice(lua_State *L, mssh_slice slice);
 
-/* Pushes nil, code, message, errno for a failed system call and returns 4. */
+/* Pushes nil, code, message, errno for a failed system call and returns 4; the code is "memory" for ENOMEM.
+ */
 int mssh_lua_push_errno(lua_State *L, const char *code, int number);
 
 /* Pushes nil, code, message for an mssh_err and returns 3. The message is the failure's when that has the

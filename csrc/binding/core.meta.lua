@@ -1,6 +1,7 @@
 ---@meta moonssh.core
 --- The private interface between the C binding and the Lua library. Nothing here is public; nothing here waits.
---- Byte strings are 8-bit clean. A call that can fail gives `nil, code, message`, code as in the library's error table; a wrong argument raises.
+--- Byte strings are 8-bit clean. A call that can fail gives `nil, code, message`, code as in the library's error table ("memory" for
+--- ENOMEM, too); a wrong argument raises, and so does a method of an object that is closed. Objects can be closed twice and with <close>.
 
 ---@class moonssh.core
 ---@field version string
@@ -13,6 +14,7 @@ local core = {}
 function core.now() end
 
 --- Random bytes, hashes ("md5", "sha1", "sha256", "sha384", "sha512"), constant-time comparison, base64 (decode: nil for what is not base64).
+--- At most 1 MiB of random bytes at once.
 function core.random(n) end
 function core.hash(name, data) end
 function core.hmac(name, key, data) end
@@ -28,30 +30,35 @@ function core.escape(bytes, max) end
 --- epoll where there is one, else poll. Level-triggered.
 ---@class moonssh.core.poller
 local poller = {}
+---@param kind? "epoll"|"poll" for the specs
 ---@return moonssh.core.poller
-function core.poller() end
+function core.poller(kind) end
 --- Watches fd for "r", "w" or "rw"; nil stops watching it (an fd that is already closed is fine). Returns true, or nil, code, message.
 function poller:set(fd, events) end
 --- Waits at most `timeout` seconds (nil: for ever; 0: not at all), and gives a list { fd, events, fd, events, … } (reused by the next call) and
---- its length; errors and hang-ups count as "rw". EINTR gives 0.
+--- its length (twice the number of descriptors; at most 512, the others come with the next wait); errors and hang-ups count as "rw". EINTR
+--- gives 0.
 function poller:wait(timeout) end
 function poller:close() end
 
 -- Sockets and names: all non-blocking, close-on-exec --------------------------------------------------------------------------------
 
 core.socket = {}
---- Starts a stream connection to an address of `core.resolve`. → fd, pending (boolean) | nil, "io", message, errno. TCP_NODELAY is set.
+--- Starts a stream connection to an address of `core.resolve`. → fd, pending (boolean) | nil, "io"|"refused", message, errno. TCP_NODELAY is
+--- set. bind_address: an address of `core.resolve` (port 0 for any), or a numeric text of the same family.
 function core.socket.connect(address, bind_address) end
---- Result of a pending connection once fd is writable. → true | nil, "io"|"refused", message, errno
+--- Result of a pending connection once fd is writable. → true | nil, "io"|"refused", message, errno (EINPROGRESS before)
 function core.socket.finish(fd) end
---- Connects to a Unix socket (abstract when the path begins with NUL or "@"). → fd | nil, "io", message, errno
+--- Connects to a Unix socket (abstract when the path begins with NUL or "@"). → fd | nil, "io"|"refused", message, errno
 function core.socket.unix(path) end
---- → n | nil, "io", message, errno (errno == core.EAGAIN: later). SIGPIPE is never raised. Works on sockets, pipes and terminals.
+--- → n | nil, "io", message, errno (errno == core.EAGAIN: later). SIGPIPE is never raised. Works on sockets, pipes and terminals, also on
+--- blocking ones without waiting. first and last as in string.sub.
 function core.socket.send(fd, data, first, last) end
---- → string ("" at end of file) | nil, "io", message, errno
+--- → string ("" at end of file) of at most `max` bytes (default 64 KiB, at most 256 KiB at once) | nil, "io", message, errno
 function core.socket.recv(fd, max) end
 --- Two connected stream sockets.
 function core.socket.pair() end
+--- No more is sent: the peer reads end of file.
 function core.socket.shutdown(fd) end
 function core.socket.close(fd) end
 --- Makes a descriptor non-blocking.
@@ -71,13 +78,14 @@ function resolver:close() end
 
 core.file = {}
 --- The whole of a regular file of at most `max` bytes (default 1 MiB), opened so that a FIFO or device never blocks.
---- → data, mode (permission bits), uid | nil, "io", message, errno (errno == core.file.ENOENT when it does not exist)
+--- → data, mode (permission bits), uid | nil, "io", message, errno (errno == core.file.ENOENT when it does not exist). `~` is not expanded.
 function core.file.read(path, max) end
 --- Appends in one write to a file that is created with mode 0600 (parents 0700); a newline is put first where the last line has none; synced.
 function core.file.append(path, data) end
 --- Writes a file anew, atomically: a synced file beside it takes its place, with its mode; a symbolic link stays one.
 function core.file.replace(path, data) end
---- Home directory, login name (of the effective user, from the password database), host name.
+--- Home directory and login name (of the effective user, from the password database, as ssh does; $HOME only for a user without a record),
+--- host name.
 function core.file.home() end
 function core.file.user() end
 function core.file.hostname() end
@@ -139,7 +147,7 @@ function session:tick(now) end
 --- Seconds on the clock of core.now, or nil.
 function session:deadline() end
 
---- The next event, or nil: a kind and its values.
+--- The next event, or nil: a kind and its values. When it raises for want of memory, the next call gives the same event.
 ---   "ignore" message · "debug" always_display message language · "disconnect" reason message language · "unimplemented" sequence
 ---   "host_key" blob (question) · "macerror" packet (question) · "kex_done"
 ---   "banner" text language · "auth_success" · "auth_failure" methods partial · "auth_pk_ok" · "auth_password_change" prompt language
@@ -150,7 +158,7 @@ function session:deadline() end
 --- ch is an integer handle; stream is 0 (stdout) or 1 (stderr). "data" carries bytes in mode "direct" (credit them with `consumed`), else they are kept.
 function session:next() end
 
---- nil, or code, message, reason.
+--- nil, or code, message, reason. The code that `fail` was given, if that was the first failure.
 function session:failure() end
 --- After code "negotiation": what, ours, theirs.
 function session:negotiation() end
@@ -158,7 +166,7 @@ function session:negotiation() end
 function session:fail(code, message, reason) end
 function session:disconnect(reason, message) end
 function session:stage() end
---- A new table with the fields of session.info that the core knows.
+--- A new table with the fields of session.info that the core knows; names that are not negotiated (a MAC beside an AEAD cipher) are nil.
 function session:info() end
 function session:host_key() end
 function session:server_sig_algs() end
@@ -196,7 +204,7 @@ function session:channel_find(ch, stream, byte, from) end
 --- What happens to data that come: "keep" (default), "discard" (credited at once, no event), "merge" (stderr only: kept as stdout's),
 --- or "direct": up to `budget` bytes not yet credited are given as strings in the event, what is beyond, small pieces, and all while something is kept are kept.
 function session:channel_mode(ch, stream, mode, budget) end
---- Credits n bytes that came in "direct" events.
+--- Credits n bytes that came in "direct" events (raises for more than came). → whether the channel has a mode
 function session:channel_consumed(ch, n) end
 --- open, eof_received, send_window, receive_window, window; nil for a stale handle.
 function session:channel_state(ch) end

@@ -55,8 +55,6 @@ static int read_all(mssh_lua_box *box, size_t max)
 static int push_file_error(lua_State *L, mssh_lua_box *box, int number)
 {
     mssh_lua_box_release(box);
-    if (number == ENOMEM)
-        return mssh_lua_push_failure(L, MSSH_ERR_MEMORY, NULL);
     if (number != EINVAL)
         return mssh_lua_push_errno(L, "io", number);
     lua_pushnil(L);
@@ -223,26 +221,24 @@ static int file_replace(lua_State *L)
     return 1;
 }
 
-/* The password database's record of the effective user, in the box; NULL when there is none. */
-static const struct passwd *passwd_of_user(mssh_lua_box *box, struct passwd *record)
+/* The password database's record of the effective user, in the box. 0 or an errno. */
+static int passwd_of_user(mssh_lua_box *box, struct passwd *record)
 {
     struct passwd *found = NULL;
-    int number;
+    int number = ERANGE;
 
-    for (size_t size = 1024; size <= RECORD_MOST; size *= 4) {
+    for (size_t size = 1024; number == ERANGE && size <= RECORD_MOST; size *= 4) {
         char *room;
         mssh_buf_clear(&box->buf);
         room = (char *)mssh_buf_reserve(&box->buf, size);
         if (room == NULL)
-            return NULL;
+            return ENOMEM;
         mssh_buf_commit(&box->buf, size);
         do
             number = getpwuid_r(geteuid(), record, room, size, &found);
         while (number == EINTR);
-        if (number != ERANGE)
-            break;
     }
-    return found;
+    return number == 0 && found == NULL ? ENOENT : number;
 }
 
 /* As ssh does, the database comes before $HOME, which only stands in for a user without a record. */
@@ -250,11 +246,11 @@ static int file_home(lua_State *L)
 {
     mssh_lua_box *box = mssh_lua_box_new(L, RECORD_MOST);
     struct passwd record;
-    const struct passwd *found = passwd_of_user(box, &record);
-    const char *home = found != NULL ? found->pw_dir : getenv("HOME");
+    int number = passwd_of_user(box, &record);
+    const char *home = number == 0 ? record.pw_dir : getenv("HOME");
 
-    if (home == NULL || home[0] == '\0')
-        return mssh_lua_push_errno(L, "io", ENOENT);
+    if (number == ENOMEM || home == NULL || home[0] == '\0')
+        return mssh_lua_push_errno(L, "io", number != 0 ? number : ENOENT);
     lua_pushstring(L, home);
     mssh_lua_box_release(box);
     return 1;
@@ -264,11 +260,11 @@ static int file_user(lua_State *L)
 {
     mssh_lua_box *box = mssh_lua_box_new(L, RECORD_MOST);
     struct passwd record;
-    const struct passwd *found = passwd_of_user(box, &record);
+    int number = passwd_of_user(box, &record);
 
-    if (found == NULL)
-        return mssh_lua_push_errno(L, "io", ENOENT);
-    lua_pushstring(L, found->pw_name);
+    if (number != 0)
+        return mssh_lua_push_errno(L, "io", number);
+    lua_pushstring(L, record.pw_name);
     mssh_lua_box_release(box);
     return 1;
 }

@@ -15,6 +15,7 @@ static const luaL_Reg parts[] = {
     {"keys", mssh_testing_open_keys},
     {"process", mssh_testing_open_process},
     {"socket", mssh_testing_open_socket},
+    {"state", mssh_testing_open_state},
     {"transport", mssh_testing_open_transport},
 };
 /* clang-format on */
