@@ -181,16 +181,38 @@ describe("core.socket.send", function()
    end)
 
    it("works on a terminal", function()
-      -- script gives its child a terminal.
-      local result = process.run{ "script", "-qec", process.lua .. [[ -e '
+      local folder <close> = tmp.dir()
+      local script = folder:write("script.lua", [[
          local core = require "moonssh.core"
-         print(core.socket.prepare(1))
+         local poller = core.poller()
+         poller:set(0, "r")
+         print(core.socket.recv(0))
          print(core.socket.send(1, "hello\n"))
-         local text, _, message = core.socket.recv(0)
-         print(text, message)' ]], "/dev/null", env = { SHELL = "/bin/sh" } }
-      assert.equal(0, result.status, result.stdout)
-      assert.truthy(result.stdout:find("true\r\nhello\r\n6\r\nnil\tResource temporarily unavailable", 1, true),
+         poller:wait(60)
+         print(core.socket.recv(0))
+      ]])
+      -- The word is typed when the greeting is there.
+      local result = process.run{ "/usr/bin/python3", "-c", [[
+import os, pty, sys, tty
+pid, master = pty.fork()
+if pid == 0:
+    tty.setraw(0)
+    os.dup2(os.open(sys.argv[3], os.O_WRONLY | os.O_CREAT), 2)
+    os.execvp(sys.argv[1], sys.argv[1:3])
+seen = b""
+def wait_for(text):
+    global seen
+    while text not in seen:
+        seen += os.read(master, 1000)
+wait_for(b"hello\n")
+os.write(master, b"typed")
+wait_for(b"typed\n")
+print(seen.decode())
+]], process.lua, script, folder:path("errors") }
+      assert.equal(0, result.status, result.stderr)
+      assert.equal(("nil\tio\tResource temporarily unavailable\t%d\nhello\n6\ntyped\n\n"):format(core.EAGAIN),
          result.stdout)
+      assert.equal("", folder:read("errors"))
    end)
 end)
 
