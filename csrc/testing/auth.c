@@ -1,8 +1,10 @@
 #include "auth/auth.h"
 
+#include "testing/authentication.h"
 #include "testing/heap.h"
 #include "testing/outbox.h"
 #include "testing/testing.h"
+#include "testing/util.h"
 
 #include <lauxlib.h>
 #include <stdlib.h>
@@ -47,61 +49,9 @@ static int auth_close(lua_State *L)
     return 0;
 }
 
-/* auth:none(user) -> true, or nil, err; and so the other requests */
-static int auth_none(lua_State *L)
+static mssh_auth *bare(lua_State *L)
 {
-    auth_box *self = check(L);
-    return mssh_testing_push_result(L, mssh_auth_none(self->auth, mssh_testing_check_slice(L, 2)));
-}
-
-/* auth:password(user, password, new_password) */
-static int auth_password(lua_State *L)
-{
-    auth_box *self = check(L);
-    return mssh_testing_push_result(L, mssh_auth_password(self->auth, mssh_testing_check_slice(L, 2),
-                                                          mssh_testing_check_slice(L, 3),
-                                                          mssh_testing_check_slice(L, 4)));
-}
-
-/* auth:probe(user, algorithm, blob) */
-static int auth_probe(lua_State *L)
-{
-    auth_box *self = check(L);
-    return mssh_testing_push_result(L, mssh_auth_probe(self->auth, mssh_testing_check_slice(L, 2),
-                                                       mssh_testing_check_slice(L, 3),
-                                                       mssh_testing_check_slice(L, 4)));
-}
-
-/* auth:publickey(user, algorithm, blob, signature) */
-static int auth_publickey(lua_State *L)
-{
-    auth_box *self = check(L);
-    return mssh_testing_push_result(
-        L, mssh_auth_publickey(self->auth, mssh_testing_check_slice(L, 2), mssh_testing_check_slice(L, 3),
-                               mssh_testing_check_slice(L, 4), mssh_testing_check_slice(L, 5)));
-}
-
-/* auth:interactive(user) */
-static int auth_interactive(lua_State *L)
-{
-    auth_box *self = check(L);
-    return mssh_testing_push_result(L, mssh_auth_interactive(self->auth, mssh_testing_check_slice(L, 2)));
-}
-
-/* auth:answer(list) */
-static int auth_answer(lua_State *L)
-{
-    auth_box *self = check(L);
-    mssh_slice answers[MSSH_AUTH_MAX_PROMPTS + 1];
-    size_t n_answers = (size_t)luaL_len(L, 2);
-
-    luaL_argcheck(L, n_answers <= MSSH_AUTH_MAX_PROMPTS + 1, 2, "too long");
-    luaL_checkstack(L, (int)n_answers, NULL);
-    for (size_t i = 0; i < n_answers; i++) {
-        lua_geti(L, 2, (lua_Integer)i + 1);
-        answers[i] = mssh_testing_check_slice(L, -1);
-    }
-    return mssh_testing_push_result(L, mssh_auth_answer(self->auth, answers, n_answers));
+    return check(L)->auth;
 }
 
 /* auth:handle(payload) -> event table, or nil, err */
@@ -154,26 +104,16 @@ static int signing_data(lua_State *L)
 
     mssh_mem_init(&mem, NULL, NULL);
     mssh_buf_init(&out, &mem, 1 << 20);
-    mssh_auth_signing_data(mssh_testing_check_slice(L, 1), mssh_testing_check_slice(L, 2),
-                           mssh_testing_check_slice(L, 3), mssh_testing_check_slice(L, 4), &out);
+    mssh_auth_signing_data(mssh_testing_opt_slice(L, 1), mssh_testing_opt_slice(L, 2),
+                           mssh_testing_opt_slice(L, 3), mssh_testing_opt_slice(L, 4), &out);
     lua_pushlstring(L, (const char *)mssh_buf_slice(&out).data, mssh_buf_len(&out));
     mssh_buf_free(&out);
     return 1;
 }
 
 static const luaL_Reg methods[] = {
-    {"none", auth_none},
-    {"password", auth_password},
-    {"probe", auth_probe},
-    {"publickey", auth_publickey},
-    {"interactive", auth_interactive},
-    {"answer", auth_answer},
-    {"handle", auth_handle},
-    {"sent", auth_sent},
-    {"limit", auth_limit},
-    {"failure", auth_failure},
-    {"close", auth_close},
-    {NULL, NULL},
+    {"handle", auth_handle},   {"sent", auth_sent},   {"limit", auth_limit},
+    {"failure", auth_failure}, {"close", auth_close}, {NULL, NULL},
 };
 
 static const luaL_Reg functions[] = {
@@ -186,6 +126,7 @@ int mssh_testing_open_auth(lua_State *L)
 {
     luaL_newmetatable(L, AUTH);
     luaL_newlib(L, methods);
+    mssh_testing_add_auth_methods(L, bare);
     lua_setfield(L, -2, "__index");
     lua_pushcfunction(L, auth_close);
     lua_setfield(L, -2, "__gc");

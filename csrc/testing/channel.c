@@ -1,6 +1,7 @@
 #include "testing/channel.h"
 
 #include "testing/outbox.h"
+#include "testing/util.h"
 
 #include <lauxlib.h>
 
@@ -24,17 +25,17 @@ static mssh_stream check_stream(lua_State *L, int index)
 /* c:global_request(name, want_reply, data) -> true, or nil, err */
 static int global_request(lua_State *L)
 {
-    mssh_slice name = mssh_testing_check_slice(L, 2);
+    mssh_slice name = mssh_testing_opt_slice(L, 2);
     return mssh_testing_push_result(L, mssh_connection_request(connection_of(L), name, lua_toboolean(L, 3),
-                                                               mssh_testing_check_slice(L, 4)));
+                                                               mssh_testing_opt_slice(L, 4)));
 }
 
 /* c:open(type, data) -> channel, or nil, err */
 static int open_channel(lua_State *L)
 {
     mssh_channel channel = 0;
-    int err = mssh_connection_open(connection_of(L), mssh_testing_check_slice(L, 2),
-                                   mssh_testing_check_slice(L, 3), &channel);
+    int err = mssh_connection_open(connection_of(L), mssh_testing_opt_slice(L, 2),
+                                   mssh_testing_opt_slice(L, 3), &channel);
     if (err != 0)
         return mssh_testing_push_result(L, err);
     lua_pushinteger(L, (lua_Integer)channel);
@@ -44,10 +45,10 @@ static int open_channel(lua_State *L)
 /* c:request(channel, name, want_reply, data) -> true, or nil, err */
 static int request(lua_State *L)
 {
-    mssh_slice name = mssh_testing_check_slice(L, 3);
-    return mssh_testing_push_result(L, mssh_channel_request(connection_of(L), check_channel(L), name,
-                                                            lua_toboolean(L, 4),
-                                                            mssh_testing_check_slice(L, 5)));
+    mssh_slice name = mssh_testing_opt_slice(L, 3);
+    return mssh_testing_push_result(L,
+                                    mssh_channel_request(connection_of(L), check_channel(L), name,
+                                                         lua_toboolean(L, 4), mssh_testing_opt_slice(L, 5)));
 }
 
 /* c:write(channel, bytes, stream) -> number of bytes taken, or nil, err */
@@ -55,7 +56,7 @@ static int write_channel(lua_State *L)
 {
     size_t taken = 0;
     int err = mssh_channel_write(connection_of(L), check_channel(L), check_stream(L, 4),
-                                 mssh_testing_check_slice(L, 3), &taken);
+                                 mssh_testing_opt_slice(L, 3), &taken);
     if (err != 0)
         return mssh_testing_push_result(L, err);
     lua_pushinteger(L, (lua_Integer)taken);
@@ -98,7 +99,7 @@ static int release(lua_State *L)
 static int keep(lua_State *L)
 {
     return mssh_testing_push_result(L, mssh_channel_keep(connection_of(L), check_channel(L),
-                                                         check_stream(L, 3), mssh_testing_check_slice(L, 4)));
+                                                         check_stream(L, 3), mssh_testing_opt_slice(L, 4)));
 }
 
 /* c:kept(channel, stream) -> bytes */

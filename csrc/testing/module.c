@@ -14,6 +14,7 @@ static const luaL_Reg parts[] = {
     {"heap", mssh_testing_open_heap},
     {"keys", mssh_testing_open_keys},
     {"process", mssh_testing_open_process},
+    {"session", mssh_testing_open_session},
     {"socket", mssh_testing_open_socket},
     {"state", mssh_testing_open_state},
     {"transport", mssh_testing_open_transport},

@@ -1,5 +1,7 @@
 #include "testing/outbox.h"
 
+#include "testing/util.h"
+
 #include <lauxlib.h>
 #include <stdlib.h>
 
@@ -105,20 +107,9 @@ int mssh_testing_push_failure(lua_State *L, const mssh_failure *failure)
     return 3;
 }
 
-mssh_slice mssh_testing_check_slice(lua_State *L, int index)
-{
-    size_t len;
-    const char *bytes;
-
-    if (lua_isnoneornil(L, index))
-        return MSSH_SLICE_EMPTY;
-    bytes = luaL_checklstring(L, index, &len);
-    return mssh_slice_of(bytes, len);
-}
-
 mssh_slice mssh_testing_copy_slice(lua_State *L, int index)
 {
-    mssh_slice given = mssh_testing_check_slice(L, index);
+    mssh_slice given = mssh_testing_opt_slice(L, index);
     void *copy = malloc(given.len > 0 ? given.len : 1);
 
     if (copy == NULL)

@@ -46,9 +46,6 @@ int mssh_testing_push_result(lua_State *L, int err);
 /* Pushes the code's name, message and reason of a failure, or nil. Returns how many. */
 int mssh_testing_push_failure(lua_State *L, const mssh_failure *failure);
 
-/* The string argument as a slice, borrowed; with no argument, the empty one without data. */
-mssh_slice mssh_testing_check_slice(lua_State *L, int index);
-
 /* A copy of the string argument in a block of exactly its size, for tools that watch bounds; to be freed by
  * free(). */
 mssh_slice mssh_testing_copy_slice(lua_State *L, int index);
