@@ -1,4 +1,4 @@
--- Windows (RFC 4254 5.2): what the peer may send follows what was consumed, grows to what the path needs, and is bounded.
+-- Windows (RFC 4254 5.2): what the peer may send follows what was consumed, grows to what the path needs, and ends.
 
 local messages = require "spec.support.messages"
 local testing = require "moonssh_testing"
