@@ -26,7 +26,8 @@ describe("a channel", function()
       local channel = assert(connection:open("session"))
       local sent = connection:sent()
       local id = messages.parse(sent[#sent]).sender
-      local event = assert(connection:handle(messages.open_confirmation(id, 1000 + id, window or 100000, packet or 32768)))
+      local event = assert(connection:handle(
+         messages.open_confirmation(id, 1000 + id, window or 100000, packet or 32768)))
       assert.equal("opened", event.type)
       assert.equal(channel, event.channel)
       return channel, id
