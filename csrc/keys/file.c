@@ -73,6 +73,7 @@ static int parse_encoded(mssh_mem *mem, mssh_slice name, mssh_slice text, mssh_s
                          mssh_failure *failure)
 {
     mssh_key *made = NULL;
+    mssh_slice stated;
     mssh_buf blob;
     mssh_reader reader;
     int rc;
@@ -84,7 +85,8 @@ static int parse_encoded(mssh_mem *mem, mssh_slice name, mssh_slice text, mssh_s
         goto out;
     }
     reader = mssh_reader_of(mssh_buf_slice(&blob));
-    if (name.len > 0 && !mssh_slice_equals(mssh_read_string(&reader), name)) {
+    stated = mssh_read_string(&reader);
+    if (name.len > 0 && mssh_reader_ok(&reader) && !mssh_slice_equals(stated, name)) {
         rc = mssh_fail(failure, MSSH_ERR_KEY_FORMAT, 0, "damaged public key: of another type than it says");
         goto out;
     }
@@ -223,6 +225,8 @@ static int parse_pem(mssh_mem *mem, mssh_slice text, mssh_slice passphrase, mssh
         return mssh_fail(failure, MSSH_ERR_LIMIT, 0, "private key with a key derivation that takes too long");
     case MSSH_ERR_UNSUPPORTED:
         return mssh_fail(failure, MSSH_ERR_KEY_FORMAT, 0, "private key of a kind not supported");
+    case MSSH_ERR_MEMORY:
+        return mssh_fail(failure, MSSH_ERR_MEMORY, 0, "out of memory");
     default:
         return mssh_fail(failure, MSSH_ERR_KEY_FORMAT, 0, "damaged PEM private key");
     }
