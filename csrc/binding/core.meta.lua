@@ -110,7 +110,9 @@ function key:comment() end
 function key:sign(data, algorithm) end
 --- → boolean
 function key:verify(data, signature, algorithm) end
+--- The private key in OpenSSH's format, encrypted when a passphrase is given.
 function key:export(passphrase, comment) end
+function key:close() end
 
 --- { kex = { {name=, default=}, … }, host_key =, cipher =, mac =, compression = }, each in order of preference.
 function core.algorithms() end

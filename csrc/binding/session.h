@@ -1,0 +1,60 @@
+/*
+ * The session object, shared by the files that make up its methods: session.c (life, input and output,
+ * state), session_options.c, session_info.c, session_event.c, session_auth.c, session_channel.c.
+ */
+#ifndef MSSH_BINDING_SESSION_H
+#define MSSH_BINDING_SESSION_H
+
+#include "binding/binding.h"
+#include "mssh.h"
+
+/* What happens to data that come on a stream; in the order of the names that Lua gives. */
+typedef enum mssh_lua_mode { MSSH_LUA_KEEP, MSSH_LUA_DISCARD, MSSH_LUA_MERGE, MSSH_LUA_DIRECT } mssh_lua_mode;
+
+/* The modes of a channel; one that has no row keeps both streams. */
+typedef struct mssh_lua_channel {
+    mssh_channel channel;
+    mssh_lua_mode mode[MSSH_N_STREAMS];
+    size_t budget[MSSH_N_STREAMS];
+    size_t outstanding; /* bytes given to Lua directly and not credited yet */
+} mssh_lua_channel;
+
+typedef struct mssh_lua_session {
+    mssh_lua_object object;
+    mssh_mem mem;
+    mssh_session *session;
+    mssh_event event; /* taken from the session, and not given to Lua yet, while `pending` */
+    bool pending;
+    bool failed_told; /* the event "failed" was given */
+    char code[32];    /* what Lua called the failure that it ended the session with; else empty */
+    mssh_lua_channel *channels;
+    size_t n_channels;
+    size_t channels_cap;
+} mssh_lua_session;
+
+/* The session at stack index 1; raises when it is something else, or closed. */
+mssh_lua_session *mssh_lua_session_check(lua_State *L);
+
+/* Pushes true for 0, else nil, code, message; returns the number of values. */
+int mssh_lua_session_result(lua_State *L, const mssh_lua_session *self, int code);
+
+/* Fills *options from the table at `arg` (or nil); raises on a wrong one. Strings are borrowed from the
+ * table.
+ */
+void mssh_lua_session_options(lua_State *L, int arg, mssh_session_options *options);
+
+/* The row of a channel, or NULL when it has none. */
+mssh_lua_channel *mssh_lua_channel_find(mssh_lua_session *self, mssh_channel channel);
+
+/* Drops the row of a channel whose handle is gone. */
+void mssh_lua_channel_forget(mssh_lua_session *self, mssh_channel channel);
+
+/* The method `next`. */
+int mssh_lua_session_next(lua_State *L);
+
+/* Each adds the methods of its file, as luaL_setfuncs takes them. */
+extern const luaL_Reg mssh_lua_session_info_methods[];
+extern const luaL_Reg mssh_lua_session_auth_methods[];
+extern const luaL_Reg mssh_lua_session_channel_methods[];
+
+#endif

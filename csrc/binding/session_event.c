@@ -1,0 +1,249 @@
+/*
+ * session:next(), where events become Lua values.
+ *
+ * Making a string or a table may fail for want of memory, and then leaves by longjmp. So an event is taken
+ * from the session once, kept in the object, and forgotten only when all its values are on the stack; what it
+ * changes (keeping data, counting them) comes after that. A call that failed can simply be made again: it
+ * gives the same event.
+ */
+#include "binding/session.h"
+
+/* Data below this size are kept, to be taken together: a string for each would cost more than the copy. */
+enum { DIRECT_LEAST = 1024 };
+
+/* Most values of one event, and what making them needs on top. */
+enum { STACK_NEED = 12 };
+
+static const char *const names[] = {
+#define EVENT_NAME(id, name) name,
+    MSSH_EVENTS(EVENT_NAME)
+#undef EVENT_NAME
+};
+
+static void push_channel(lua_State *L, mssh_channel channel)
+{
+    lua_pushinteger(L, (lua_Integer)channel);
+}
+
+static void push_transport(lua_State *L, const mssh_event *event)
+{
+    const mssh_transport_event *from = &event->transport;
+
+    switch (event->type) {
+    case MSSH_EVENT_DEBUG:
+        lua_pushboolean(L, from->always_display);
+        break;
+    case MSSH_EVENT_DISCONNECT:
+        lua_pushinteger(L, from->reason);
+        break;
+    case MSSH_EVENT_UNIMPLEMENTED:
+        lua_pushinteger(L, from->sequence);
+        return;
+    case MSSH_EVENT_KEX_DONE:
+        return;
+    default:
+        break;
+    }
+    mssh_lua_push_slice(L, from->data);
+    if (event->type == MSSH_EVENT_DEBUG || event->type == MSSH_EVENT_DISCONNECT)
+        mssh_lua_push_slice(L, from->language);
+}
+
+static void push_prompts(lua_State *L, const mssh_auth_event *from)
+{
+    mssh_auth_event rest = *from; /* taking prompts off changes it */
+    mssh_slice text;
+    bool echo;
+
+    lua_newtable(L);
+    for (lua_Integer i = 1; mssh_auth_prompt(&rest, &text, &echo); i++) {
+        lua_createtable(L, 0, 2);
+        mssh_lua_push_slice(L, text);
+        lua_setfield(L, -2, "text");
+        lua_pushboolean(L, echo);
+        lua_setfield(L, -2, "echo");
+        lua_rawseti(L, -2, i);
+    }
+}
+
+static void push_auth(lua_State *L, const mssh_event *event)
+{
+    const mssh_auth_event *from = &event->auth;
+
+    switch (event->type) {
+    case MSSH_EVENT_BANNER:
+    case MSSH_EVENT_AUTH_PASSWORD_CHANGE:
+        mssh_lua_push_slice(L, from->text);
+        mssh_lua_push_slice(L, from->language);
+        break;
+    case MSSH_EVENT_AUTH_FAILURE:
+        mssh_lua_push_slice(L, from->text);
+        lua_pushboolean(L, from->partial);
+        break;
+    case MSSH_EVENT_AUTH_PROMPTS:
+        mssh_lua_push_slice(L, from->name);
+        mssh_lua_push_slice(L, from->instruction);
+        push_prompts(L, from);
+        break;
+    default:
+        break;
+    }
+}
+
+static void push_connection(lua_State *L, const mssh_event *event)
+{
+    const mssh_connection_event *from = &event->connection;
+
+    switch (event->type) {
+    case MSSH_EVENT_OPEN_FAILED:
+        lua_pushinteger(L, from->reason);
+        mssh_lua_push_slice(L, from->data);
+        mssh_lua_push_slice(L, from->language);
+        break;
+    case MSSH_EVENT_REPLY:
+        lua_pushboolean(L, from->success);
+        break;
+    case MSSH_EVENT_EXIT_STATUS:
+        lua_pushinteger(L, from->reason);
+        break;
+    case MSSH_EVENT_EXIT_SIGNAL:
+        mssh_lua_push_slice(L, from->name);
+        lua_pushboolean(L, from->success);
+        mssh_lua_push_slice(L, from->data);
+        mssh_lua_push_slice(L, from->language);
+        break;
+    case MSSH_EVENT_REQUEST:
+        mssh_lua_push_slice(L, from->name);
+        mssh_lua_push_slice(L, from->data);
+        break;
+    default:
+        break;
+    }
+}
+
+static void push_global(lua_State *L, const mssh_event *event)
+{
+    const mssh_connection_event *from = &event->connection;
+
+    if (event->type == MSSH_EVENT_GLOBAL_REPLY)
+        lua_pushboolean(L, from->success);
+    else
+        mssh_lua_push_slice(L, from->name);
+    mssh_lua_push_slice(L, from->data);
+}
+
+/* What is done with the data of an event. */
+typedef enum fate { TO_LUA, TO_KEEP, TO_NOBODY } fate;
+
+/* Decides that, and on which stream the data count as having come. */
+static fate data_fate(mssh_lua_session *self, const mssh_lua_channel *row, mssh_stream *stream)
+{
+    const mssh_connection_event *from = &self->event.connection;
+    mssh_connection *connection = mssh_session_connection(self->session);
+
+    *stream = from->stream;
+    if (row == NULL)
+        return TO_KEEP;
+    if (row->mode[*stream] == MSSH_LUA_MERGE)
+        *stream = MSSH_STDOUT;
+    if (row->mode[*stream] == MSSH_LUA_DISCARD)
+        return TO_NOBODY;
+    if (row->mode[*stream] != MSSH_LUA_DIRECT || from->data.len < DIRECT_LEAST)
+        return TO_KEEP;
+    /* Order: nothing may overtake what is kept. */
+    if (from->data.len > row->budget[*stream] || row->outstanding > row->budget[*stream] - from->data.len ||
+        mssh_channel_kept(connection, from->channel, *stream).len > 0)
+        return TO_KEEP;
+    return TO_LUA;
+}
+
+/* Ends the session for want of memory: data that were acknowledged must not be lost silently. */
+static void keep_or_fail(mssh_lua_session *self, mssh_stream stream)
+{
+    const mssh_connection_event *from = &self->event.connection;
+    mssh_connection *connection = mssh_session_connection(self->session);
+    mssh_failure failure = {0};
+    int status = mssh_channel_keep(connection, from->channel, stream, from->data);
+
+    if (status != 0 && status != MSSH_ERR_NO_CHANNEL) {
+        (void)mssh_fail(&failure, status, 11, "the data received could not be kept: %s",
+                        mssh_err_name(status));
+        mssh_session_fail(self->session, &failure);
+    }
+}
+
+/* The values of a data event, then its effect. Returns false when there is nothing to tell. */
+static bool push_data(lua_State *L, mssh_lua_session *self)
+{
+    const mssh_connection_event *from = &self->event.connection;
+    mssh_lua_channel *row = mssh_lua_channel_find(self, from->channel);
+    mssh_stream stream;
+    fate what = data_fate(self, row, &stream);
+
+    if (what == TO_NOBODY) {
+        mssh_channel_consumed(mssh_session_connection(self->session), from->channel, from->data.len);
+        return false;
+    }
+    lua_pushstring(L, names[MSSH_EVENT_DATA]);
+    push_channel(L, from->channel);
+    lua_pushinteger(L, stream);
+    if (what == TO_LUA) {
+        mssh_lua_push_slice(L, from->data);
+        row->outstanding += from->data.len;
+    } else {
+        lua_pushnil(L);
+        keep_or_fail(self, stream);
+    }
+    return true;
+}
+
+static void push_event(lua_State *L, const mssh_event *event)
+{
+    lua_pushstring(L, names[event->type]);
+    if (event->type < MSSH_EVENT_BANNER) {
+        push_transport(L, event);
+    } else if (event->type < MSSH_EVENT_OPENED) {
+        push_auth(L, event);
+    } else if (event->type < MSSH_EVENT_GLOBAL_REPLY) {
+        push_channel(L, event->connection.channel);
+        push_connection(L, event);
+    } else if (event->type < MSSH_EVENT_FAILED) {
+        push_global(L, event);
+    }
+}
+
+/* The next event into self->event, unless one is waiting there. False when there is none to tell. */
+static bool take_event(mssh_lua_session *self)
+{
+    if (!self->pending) {
+        mssh_session_next(self->session, &self->event);
+        self->pending = true;
+    }
+    if (self->event.type == MSSH_EVENT_NONE || (self->event.type == MSSH_EVENT_FAILED && self->failed_told))
+        self->pending = false;
+    return self->pending;
+}
+
+int mssh_lua_session_next(lua_State *L)
+{
+    mssh_lua_session *self = mssh_lua_session_check(L);
+
+    lua_settop(L, 1);
+    luaL_checkstack(L, STACK_NEED, NULL);
+    while (take_event(self)) {
+        bool told = true;
+        if (self->event.type == MSSH_EVENT_DATA)
+            told = push_data(L, self);
+        else
+            push_event(L, &self->event);
+        self->pending = false;
+        if (self->event.type == MSSH_EVENT_OPEN_FAILED)
+            mssh_lua_channel_forget(self, self->event.connection.channel);
+        else if (self->event.type == MSSH_EVENT_FAILED)
+            self->failed_told = true;
+        if (told)
+            return lua_gettop(L) - 1;
+    }
+    lua_pushnil(L);
+    return 1;
+}
