@@ -129,9 +129,9 @@ function core.session(options) end
 
 function session:start() end
 
---- One recv into the input. "more": the room was filled and there may be more; "again": all that was there has been read, perhaps nothing (look for
---- events in any case); "full": the session takes no input now (a question is open, or its send queue is full); "eof": the peer has ended (it is
---- told to the session). nil, "io", message, errno on an error. With quickack, TCP_QUICKACK is set before.
+--- One recv into the input. "more": bytes came and there may be more; "again": nothing is there now; "full": the session takes no input now (a
+--- question is open, or its send queue is full); "eof": the peer has ended (it is told to the session). nil, "io", message on an error.
+--- With quickack, TCP_QUICKACK is set before.
 function session:read(fd, quickack) end
 --- Sends output until none is left (true) or the socket is full (false). nil, "io", message on an error.
 function session:write(fd) end

@@ -53,9 +53,7 @@ static int session_read(lua_State *L)
     }
     if (lua_toboolean(L, 3))
         (void)setsockopt(fd, IPPROTO_TCP, TCP_QUICKACK, &on, sizeof on); /* speed only */
-    if (room > READ_MOST)
-        room = READ_MOST;
-    n = mssh_fd_recv(fd, place, room);
+    n = mssh_fd_recv(fd, place, room < READ_MOST ? room : READ_MOST);
     if (n == -EAGAIN) {
         lua_pushliteral(L, "again");
     } else if (n < 0) {
@@ -65,8 +63,7 @@ static int session_read(lua_State *L)
         lua_pushliteral(L, "eof");
     } else {
         mssh_session_input_done(self->session, (size_t)n);
-        /* What did not fill the room was all there is: asking again would cost a system call to learn nothing. */
-        lua_pushstring(L, (size_t)n == room ? "more" : "again");
+        lua_pushliteral(L, "more");
     }
     return 1;
 }

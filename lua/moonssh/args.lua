@@ -55,6 +55,12 @@ local function described(value, types)
    return ("%s expected, got %s"):format(expected, got)
 end
 
+--- What is wrong with a value, or nil.
+---@return string?
+function args.complaint(value, types)
+   return not fits(value, types) and described(value, types) or nil
+end
+
 --- Raises that an argument is wrong. `fname` is the function's name, `index` counts without self.
 ---@param fname string
 ---@param index integer
@@ -79,6 +85,19 @@ end
 function args.optional(fname, index, value, types)
    if value ~= nil and not fits(value, types) then
       args.bad(fname, index, described(value, types))
+   end
+end
+
+--- Raises unless `self` is a handle of this kind, and open.
+---@param self any
+---@param kind string "session", "channel", …
+---@param fname string
+function args.handle(self, kind, fname)
+   local meta = getmetatable(self)
+   if type(meta) ~= "table" or meta.__name ~= "moonssh." .. kind then
+      args.raise(("calling '%s' on bad self (%s expected, got %s)"):format(fname, kind, type(self)))
+   elseif self.closed then
+      args.raise(("attempt to use a closed %s (in '%s')"):format(kind, fname))
    end
 end
 

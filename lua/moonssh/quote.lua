@@ -16,23 +16,25 @@ end
 
 --- One string that a POSIX shell takes apart into exactly these words.
 ---@param list string[]
+---@param fname? string the function to name in an error
 ---@return string
-function quote.list(list)
-   args.check("quote", 1, list, "table")
+function quote.list(list, fname)
+   fname = fname or "quote"
+   args.check(fname, 1, list, "table")
    local words = {}
    for i, word in ipairs(list) do
       if math.type(word) then
          word = tostring(word)
       elseif type(word) ~= "string" then
-         args.bad("quote", 1, ("word %d: string expected, got %s"):format(i, type(word)))
+         args.bad(fname, 1, ("word %d: string expected, got %s"):format(i, type(word)))
       end
       if word:find("\0", 1, true) then
-         args.bad("quote", 1, ("word %d: a command line cannot hold a NUL"):format(i))
+         args.bad(fname, 1, ("word %d: a command line cannot hold a NUL"):format(i))
       end
       words[i] = quote_word(word)
    end
    if #words == 0 or #words < #list then
-      args.bad("quote", 1, "a list of words expected")
+      args.bad(fname, 1, "a list of words expected")
    end
    return table.concat(words, " ")
 end

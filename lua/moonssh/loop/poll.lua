@@ -324,7 +324,7 @@ end
 
 local function block(wait)
    local fiber = fibers[running()]
-   if not fiber or fiber.closing or not isyieldable() then
+   if not poll.can_yield() then
       run_nested(wait)
       return wait.result, wait.why
    end
@@ -472,6 +472,12 @@ end
 --- The fiber that is running, or nil.
 function poll.running()
    return fibers[running()]
+end
+
+--- Whether what is running now would yield to the loop in a wait, and not run it from where it stands.
+function poll.can_yield()
+   local fiber = fibers[running()]
+   return fiber ~= nil and not fiber.closing and isyieldable()
 end
 
 --- Runs what is ready, and takes what has become ready, without waiting.

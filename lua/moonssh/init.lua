@@ -1,0 +1,59 @@
+-- SSH for Lua: what `require "moonssh"` gives.
+
+local core = require "moonssh.core"
+local callbacks = require "moonssh.callbacks"
+local loop = require "moonssh.loop"
+local quote = require "moonssh.quote"
+local Session = require "moonssh.session"
+local task = require "moonssh.task"
+local transport = require "moonssh.transport"
+
+---@class moonssh
+local ssh = {
+   CALLBACK = callbacks.CALLBACK,
+   EAGAIN = core.EAGAIN,
+   loop = loop,
+   map = task.map,
+   session = Session.create,
+   socket_recv = transport.socket_recv,
+   socket_send = transport.socket_send,
+   spawn = task.spawn,
+   version = core.version,
+}
+
+--- One string that a POSIX shell takes apart into exactly these words.
+---@param list string[]
+---@return string
+function ssh.quote(list)
+   return quote.list(list)
+end
+
+-- The rest is loaded when it is first asked for: a script that only talks to its own sockets needs none of it.
+local parts = {
+   agent = function()
+      return require "moonssh.agent".open
+   end,
+   algorithms = function()
+      return require "moonssh.algorithms".list()
+   end,
+   connect = function()
+      return require "moonssh.client".connect
+   end,
+   key = function()
+      return require "moonssh.key"
+   end,
+   known_hosts = function()
+      return require "moonssh.known_hosts".open
+   end,
+}
+
+return setmetatable(ssh, {
+   __index = function(self, name)
+      local load = parts[name]
+      if load then
+         local part = load()
+         rawset(self, name, part)
+         return part
+      end
+   end,
+})

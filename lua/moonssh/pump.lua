@@ -1,0 +1,418 @@
+-- All waiting for a session's transport happens here.
+--
+-- Of the tasks that use a session one leads: it waits for the transport, moves bytes, takes the events, and wakes those
+-- whose condition came true. The others park. Who leaves hands the lead on. What the loop says is a hint only:
+-- condition and deadline are looked at again each time.
+--
+-- Each that waits is a *waiter*: { predicate, a, b, subject, token, … }. predicate(a, b) is true when its condition
+-- holds; it may do what must be done in time (write what the window allows), but runs nothing of the user's. It is
+-- asked again when an event has concerned `subject` (a channel, or the session), and where `room` is set, when output
+-- has been sent.
+
+local callbacks = require "moonssh.callbacks"
+local dispatch = require "moonssh.dispatch"
+local errors = require "moonssh.errors"
+local loop = require "moonssh.loop"
+local trace = require "moonssh.trace"
+local transport = require "moonssh.transport"
+
+local pump = {}
+
+-- Without a descriptor the callbacks are asked again after this time.
+local ASK_AGAIN = 0.01
+
+-- A scheduler that cannot wake a leader from its descriptor has it look up this often.
+local LOOK_UP = 0.05
+
+-- A transport that always has more gives way to other tasks after so many reads.
+local READS = 16
+
+-- Moving -------------------------------------------------------------------------------------------------------------
+
+--- Sends what is queued, as far as the transport takes it now. The leader is told when it has to wait for more room.
+function pump.flush(session)
+   if session.closed or session._inline then
+      return
+   end
+   local done = transport.write(session)
+   if session._tracer and not session.closed then
+      trace.run(session)
+   end
+   if session.closed then
+      return
+   end
+   session._blocked = not done
+   if not done and session._waits_for and not session._waits_for:find("w", 1, true) then
+      pump.kick(session)
+   end
+end
+
+--- Has the leader look again, wherever it waits.
+function pump.kick(session)
+   if not session._waits_for then
+      return
+   end
+   local adapter = session._loop
+   if session._waits_for == "token" then
+      adapter.unpark(session._token)
+   elseif adapter.cancel then
+      adapter.cancel(session._fd)
+   end
+end
+
+-- Wakes the waiters whose condition came true: those whose subject has the current stamp, or all of them. With
+-- `written`, those that wait for room as well.
+local function wake(session, written, all)
+   local waiter = session._first
+   local batch = session._batch
+   while waiter do
+      local following = waiter.following
+      if waiter.token and (all or waiter.subject._stamp == batch or written and waiter.room)
+         and (all or waiter.predicate(waiter.a, waiter.b)) then
+         local token = waiter.token
+         waiter.token = nil
+         session._loop.unpark(token)
+      end
+      waiter = following
+   end
+end
+
+--- Wakes those who wait for something that a call has changed: a closed channel, say.
+function pump.touch(session, subject)
+   session._batch = session._batch + 1
+   subject._stamp = session._batch
+   wake(session)
+   pump.kick(session)
+end
+
+--- Wakes everybody: the session has ended.
+function pump.wake_all(session)
+   wake(session, nil, true)
+   pump.kick(session)
+end
+
+-- Channels that were collected are given back here, as a finaliser may run in the middle of anything.
+local function release_dropped(session)
+   local dropped = session._dropped
+   while dropped[1] do
+      session._core:channel_release(table.remove(dropped))
+   end
+end
+
+-- Takes in what has come, and sends the answers. Gives the state of the input, as transport.read.
+local function move(session)
+   local handle = session._core
+   if session._dropped[1] then
+      release_dropped(session)
+   end
+   handle:tick(session._loop.now())
+   session._batch = session._batch + 1
+   local state = transport.read(session)
+   if session.closed then
+      return state
+   end
+   dispatch.events(session)
+   if session.closed then
+      return state
+   end
+   if state ~= "more" and session._write_failure then
+      transport.settle(session)
+      dispatch.events(session)
+   end
+   if session._first then
+      wake(session, nil, session.failure ~= nil)
+   end
+   return state
+end
+
+-- Sends, and lets those write who wait for room.
+local function send(session)
+   pump.flush(session)
+   if session._n_room > 0 and not session._blocked and not session.closed then
+      wake(session, true)
+      pump.flush(session)
+   end
+end
+
+-- The error that a handler in place has left to be raised.
+local function take_raised(session)
+   local err = session._raise
+   session._raise = nil
+   return err
+end
+
+-- Starts the handlers that are queued. Those who get here meanwhile do not lead: the caller still does.
+local function start_handlers(session)
+   local outer = session._starting
+   session._starting = true
+   local err = callbacks.run(session)
+   session._starting = outer
+   return err
+end
+
+-- Where nobody leads, the first who waits is woken to do so.
+local function hand_on(session)
+   local first = session._first
+   if not session._leader and first and first.token then
+      local token = first.token
+      first.token = nil
+      session._loop.unpark(token)
+   end
+end
+
+--- Does all that can be done without waiting. Gives the error of a handler, to be raised.
+---@return moonssh.error?
+function pump.step(session)
+   pump.flush(session)
+   if not session.closed then
+      move(session)
+   end
+   if not session.closed then
+      send(session)
+   end
+   local err = take_raised(session)
+   local handler_err = start_handlers(session)
+   if not session.closed then
+      pump.flush(session)
+      pump.kick(session)
+   end
+   hand_on(session)
+   if err and handler_err then
+      loop.report(handler_err, handler_err.traceback)
+   end
+   return err or take_raised(session) or handler_err
+end
+
+-- Waiters ------------------------------------------------------------------------------------------------------------
+
+local Waiter = {}
+
+local function link(waiter)
+   local session = waiter.session
+   local last = session._last
+   waiter.linked, waiter.preceding = true, last
+   if last then
+      last.following = waiter
+   else
+      session._first = waiter
+   end
+   session._last = waiter
+   session._n_room = session._n_room + (waiter.room and 1 or 0)
+end
+
+local function unlink(waiter)
+   local session, before, after = waiter.session, waiter.preceding, waiter.following
+   if not waiter.linked then
+      return
+   end
+   if before then
+      before.following = after
+   else
+      session._first = after
+   end
+   if after then
+      after.preceding = before
+   else
+      session._last = before
+   end
+   waiter.linked, waiter.preceding, waiter.following = nil, nil, nil
+   session._n_room = session._n_room - (waiter.room and 1 or 0)
+end
+
+-- Leaves, however the call ends: with its result, an error, or because its task was cancelled where it waits.
+function Waiter.__close(waiter)
+   local session = waiter.session
+   unlink(waiter)
+   if session._leader == waiter then
+      session._leader = waiter.instead_of
+      session._waits_for = waiter.instead_of and waiter.instead_of.waits_for
+      if waiter.instead_of then
+         pump.kick(session)
+      end
+   end
+   hand_on(session)
+end
+
+-- Whether a wait of the running code lets the code below it on the stack go on.
+local function can_yield(session)
+   local ask = session._loop.can_yield
+   return not ask or ask()
+end
+
+-- Whether to lead. A leader that runs the loop from below on the stack cannot move while code above it waits without
+-- yielding; then that code leads in its stead.
+local function lead(session, waiter)
+   local leader = session._leader
+   if leader == waiter then
+      return true
+   elseif leader == nil then
+      if session._starting and can_yield(session) then
+         return false
+      end
+   elseif (session._starting or leader.nested) and not can_yield(session) then
+      waiter.instead_of = leader
+   else
+      return false
+   end
+   session._leader = waiter
+   unlink(waiter)
+   return true
+end
+
+local function park(session, waiter, timeout)
+   local adapter = session._loop
+   if not waiter.linked then
+      link(waiter)
+   end
+   waiter.token = adapter.token()
+   adapter.park(waiter.token, timeout)
+   waiter.token = nil
+end
+
+local function soonest(a, b)
+   if a and b then
+      return a < b and a or b
+   end
+   return a or b
+end
+
+-- The leader's wait.
+local function wait_for_transport(session, waiter, deadline)
+   local adapter = session._loop
+   local now = adapter.now()
+   local at = soonest(deadline, session._core:deadline())
+   local timeout = at and (at > now and at - now or 0)
+   local reads = session._core:wants()
+   local fd = session._fd
+   local events = (reads and "r" or "") .. (session._blocked and "w" or "")
+   waiter.nested = not can_yield(session)
+   if fd and events ~= "" then
+      timeout = adapter.cancel and timeout or soonest(timeout, LOOK_UP)
+      waiter.waits_for, session._waits_for = events, events
+      adapter.wait(fd, events, timeout)
+   else
+      timeout = events ~= "" and soonest(timeout, ASK_AGAIN) or timeout
+      waiter.waits_for, session._waits_for = "token", "token"
+      adapter.park(session._token, timeout)
+   end
+   waiter.nested = nil
+   waiter.waits_for = nil
+   if session._leader == waiter then
+      session._waits_for = nil
+   end
+end
+
+-- Lets other tasks run although there is more to read.
+local function give_way(session, waiter)
+   loop.may_wait()
+   waiter.nested = not can_yield(session)
+   if session._fd then
+      session._loop.wait(session._fd, "r", 0)
+   else
+      session._loop.park(session._loop.token(), 0)
+   end
+   waiter.nested = nil
+end
+
+local function time_is_up(session, deadline)
+   return deadline ~= nil and session._loop.now() >= deadline
+end
+
+-- One round of the leader. Gives an error to raise.
+local function round(session, waiter, deadline, reads)
+   local state = move(session)
+   local done = session.closed or waiter.predicate(waiter.a, waiter.b)
+   if not session.closed then
+      send(session)
+   end
+   local err = take_raised(session)
+   if session._queue.first <= session._queue.last then
+      session._leader = waiter.instead_of
+      local handler_err = start_handlers(session)
+      if err and handler_err then
+         loop.report(handler_err, handler_err.traceback)
+      end
+      return err or handler_err
+   elseif err or done or session.closed or session.failure or session._leader ~= waiter then
+      return err
+   elseif state == "more" then
+      if reads % READS == 0 then
+         give_way(session, waiter)
+      end
+   elseif not time_is_up(session, deadline) then
+      loop.may_wait()
+      wait_for_transport(session, waiter, deadline)
+   end
+end
+
+local function ended(session)
+   if session.closed then
+      return errors.closed("the session")
+   end
+   return session.failure
+end
+
+local function block(session, waiter, deadline, stage)
+   local reads, looked = 0, false
+   while true do
+      if waiter.predicate(waiter.a, waiter.b) then
+         pump.flush(session)
+         return true
+      end
+      local err = ended(session)
+      if err then
+         return nil, err
+      end
+      local leads = lead(session, waiter)
+      if (looked or not leads) and time_is_up(session, deadline) then
+         return nil, errors.timeout(stage or session._core:stage())
+      end
+      if leads then
+         reads = reads + 1
+         looked = true
+         err = round(session, waiter, deadline, reads)
+         if err then
+            error(err, 0)
+         end
+      else
+         loop.may_wait()
+         park(session, waiter, deadline and deadline - session._loop.now())
+      end
+   end
+end
+
+--- When a step is due without anything having come, or nil.
+function pump.deadline(session)
+   local asks = not session._fd and session._loop.now() + ASK_AGAIN or nil
+   return soonest(session._core:deadline(), asks)
+end
+
+--- Waits until predicate(a, b) is true, the session has ended, or the deadline has passed. `subject` is what the
+--- predicate looks at: the session (default) or a channel. `room` says that it also looks at room for output.
+--- → true | nil, err. An error in a handler is raised.
+---@param session moonssh.session
+---@param predicate fun(a: any, b: any): boolean
+---@param deadline? number
+---@param stage? string
+---@param subject? table
+---@param a? any
+---@param b? any
+---@param room? boolean
+function pump.run_until(session, predicate, deadline, stage, subject, a, b, room)
+   local waiter <close> = setmetatable({
+      session = session,
+      predicate = predicate,
+      a = a,
+      b = b,
+      subject = subject or session,
+      room = room,
+   }, Waiter)
+   pump.flush(session)
+   local err = take_raised(session)
+   if err then
+      error(err, 0)
+   end
+   return block(session, waiter, deadline, stage)
+end
+
+return pump

@@ -1,0 +1,125 @@
+-- The payloads of channel requests (RFC 4254 6), and the options that lead to them.
+
+local args = require "moonssh.args"
+local quote = require "moonssh.quote"
+
+local requests = {}
+
+--- Options of whatever starts something on a channel.
+requests.options = {
+   env = "table",
+   pty = { "boolean", "table" },
+   timeout = "number",
+}
+
+-- Terminal modes by name (RFC 4254 8; IUTF8 from RFC 8160).
+local modes = {
+   VINTR = 1, VQUIT = 2, VERASE = 3, VKILL = 4, VEOF = 5, VEOL = 6, VEOL2 = 7, VSTART = 8, VSTOP = 9, VSUSP = 10,
+   VDSUSP = 11, VREPRINT = 12, VWERASE = 13, VLNEXT = 14, VFLUSH = 15, VSWTCH = 16, VSTATUS = 17, VDISCARD = 18,
+   IGNPAR = 30, PARMRK = 31, INPCK = 32, ISTRIP = 33, INLCR = 34, IGNCR = 35, ICRNL = 36, IUCLC = 37, IXON = 38,
+   IXANY = 39, IXOFF = 40, IMAXBEL = 41, IUTF8 = 42,
+   ISIG = 50, ICANON = 51, XCASE = 52, ECHO = 53, ECHOE = 54, ECHOK = 55, ECHONL = 56, NOFLSH = 57, TOSTOP = 58,
+   IEXTEN = 59, ECHOCTL = 60, ECHOKE = 61, PENDIN = 62,
+   OPOST = 70, OLCUC = 71, ONLCR = 72, OCRNL = 73, ONOCR = 74, ONLRET = 75,
+   CS7 = 90, CS8 = 91, PARENB = 92, PARODD = 93,
+   TTY_OP_ISPEED = 128, TTY_OP_OSPEED = 129,
+}
+
+local pty_options = {
+   term = "string",
+   columns = "integer",
+   rows = "integer",
+   modes = "table",
+}
+
+local UINT32 = 0xffffffff
+
+local function check_uint32(fname, index, what, value)
+   if math.type(value) ~= "integer" or value < 0 or value > UINT32 then
+      args.bad(fname, index, ("%s: an integer from 0 to 2^32-1 expected, got %s"):format(what, tostring(value)))
+   end
+end
+
+local function encode_modes(fname, index, given)
+   local names = {}
+   for name, value in pairs(given) do
+      if not modes[name] then
+         args.bad(fname, index, ("unknown terminal mode '%s'"):format(tostring(name)))
+      end
+      if type(value) == "boolean" then
+         value = value and 1 or 0
+      end
+      check_uint32(fname, index, "terminal mode " .. name, value)
+      table.insert(names, name)
+   end
+   table.sort(names, function(a, b)
+      return modes[a] < modes[b]
+   end)
+   local parts = {}
+   for i, name in ipairs(names) do
+      local value = given[name]
+      if type(value) == "boolean" then
+         value = value and 1 or 0
+      end
+      parts[i] = string.pack(">BI4", modes[name], value)
+   end
+   return table.concat(parts) .. "\0"
+end
+
+--- pty-req (RFC 4254 6.2), from true or { term =, columns =, rows =, modes = }.
+function requests.pty(fname, index, options)
+   if options == true then
+      options = nil
+   end
+   options = args.options(fname, index, options, pty_options)
+   local columns, rows = options.columns or 80, options.rows or 24
+   check_uint32(fname, index, "columns", columns)
+   check_uint32(fname, index, "rows", rows)
+   return string.pack(">s4I4I4I4I4s4", options.term or "xterm", columns, rows, 0, 0,
+      encode_modes(fname, index, options.modes or {}))
+end
+
+--- window-change (RFC 4254 6.7).
+function requests.window(fname, columns, rows)
+   check_uint32(fname, 1, "columns", columns)
+   check_uint32(fname, 2, "rows", rows)
+   return string.pack(">I4I4I4I4", columns, rows, 0, 0)
+end
+
+--- env (RFC 4254 6.4).
+function requests.env(fname, index, name, value)
+   if type(name) ~= "string" or math.type(value) == nil and type(value) ~= "string" then
+      args.bad(fname, index, "environment variables are strings")
+   end
+   return string.pack(">s4s4", name, tostring(value))
+end
+
+--- The command line of an argument: a string, or a list of words to be quoted.
+function requests.command(fname, command)
+   if type(command) == "table" then
+      return quote.list(command, fname)
+   end
+   args.check(fname, 1, command, { "string", "table" })
+   return command
+end
+
+--- One string, as the data of a request.
+function requests.string(text)
+   return string.pack(">s4", text)
+end
+
+--- What is to be sent on a new channel: variables (unanswered), a terminal, and the request that starts it.
+--- Each is { name, want_reply, data }.
+function requests.plan(fname, index, options, name, data)
+   local plan = {}
+   if options.pty then
+      table.insert(plan, { "pty-req", true, requests.pty(fname, index, options.pty) })
+   end
+   for key, value in pairs(options.env or {}) do
+      table.insert(plan, { "env", false, requests.env(fname, index, key, value) })
+   end
+   table.insert(plan, { name, true, data })
+   return plan
+end
+
+return requests

@@ -1,0 +1,388 @@
+-- A session: one SSH connection.
+
+local core = require "moonssh.core"
+local args = require "moonssh.args"
+local calls = require "moonssh.calls"
+local callbacks = require "moonssh.callbacks"
+local errors = require "moonssh.errors"
+local handshake = require "moonssh.handshake"
+local loop = require "moonssh.loop"
+local pump = require "moonssh.pump"
+local transport = require "moonssh.transport"
+
+---@class moonssh.session
+---@field abstract any passed to every callback
+---@field timeout number|nil seconds, for calls that name none
+---@field closed boolean
+---@field failure moonssh.error|nil what ended it
+---@field banner string|nil the server's authentication banner
+---@field info table see API
+local Session = { __name = "moonssh.session" }
+
+local SOFTWARE = "moonssh_0.1"
+local BY_APPLICATION = 11 -- SSH_DISCONNECT_BY_APPLICATION, RFC 4253 11.1
+
+for _, methods in ipairs{ handshake, calls } do
+   for name, method in pairs(methods) do
+      Session[name] = method
+   end
+end
+
+-- Fields that are made up when they are read.
+local getters = {}
+
+function Session.__index(self, key)
+   local method = Session[key]
+   if method ~= nil then
+      return method
+   end
+   local getter = getters[key]
+   return getter and getter(self)
+end
+
+--- Options of a session of its own; those of a connection have them, too.
+Session.options = {
+   abstract = "any",
+   algorithms = { "table", "string" },
+   callbacks = "table",
+   compression = "boolean",
+   keepalive = "table",
+   limits = "table",
+   loop = "table",
+   rekey = "table",
+   require_strict = "boolean",
+   timeout = "number",
+}
+
+local limit_options = { window = "integer", packet = "integer", channels = "integer", queue = "integer" }
+local rekey_options = { bytes = "integer", seconds = "number", packets = "integer" }
+local keepalive_options = { interval = "number", count = "integer" }
+
+local function check_positive(fname, what, options)
+   for name, value in pairs(options) do
+      if value <= 0 then
+         args.bad(fname, 1, ("option '%s.%s': not positive"):format(what, name))
+      end
+   end
+end
+
+--- Checks what the types of the options alone do not tell.
+function Session.check_options(fname, index, options)
+   callbacks.check(fname, index, options.callbacks or {})
+   check_positive(fname, "limits", args.options(fname, index, options.limits, limit_options))
+   check_positive(fname, "rekey", args.options(fname, index, options.rekey, rekey_options))
+   check_positive(fname, "keepalive", args.options(fname, index, options.keepalive, keepalive_options))
+   if options.loop then
+      loop.check_adapter(fname, index, options.loop)
+   end
+end
+
+-- The options of the core, from those of the session and the algorithms that they resolve to.
+function Session._core_options(options, algorithms)
+   local limits, rekey = options.limits or {}, options.rekey or {}
+   local result = {
+      software = SOFTWARE,
+      require_strict = options.require_strict,
+      max_window = limits.window,
+      max_packet = limits.packet,
+      max_channels = limits.channels,
+      max_queue = limits.queue,
+      rekey_bytes = rekey.bytes,
+      rekey_seconds = rekey.seconds,
+      rekey_packets = rekey.packets,
+   }
+   for name, value in pairs(algorithms) do
+      result[name] = value
+   end
+   return result
+end
+
+--- Tells the core what the handlers ask of it.
+function Session:_apply_callbacks()
+   self._core:ask_mac(self._callbacks.macerror ~= nil)
+end
+
+--- A session that is connected to nothing, from options that were checked. `_algorithms` in them is what they resolve
+--- to already.
+function Session.new(options)
+   local algorithms = options._algorithms
+      or require "moonssh.algorithms".resolve("session", options.algorithms, options.compression)
+   local handle, code, message = core.session(Session._core_options(options, algorithms))
+   if not handle then
+      return nil, errors.from_core(code, message)
+   end
+   local adapter = options.loop or loop.current()
+   local self = setmetatable({
+      closed = false,
+      abstract = options.abstract,
+      timeout = options.timeout,
+      _core = handle,
+      _loop = adapter,
+      _token = adapter.token(),
+      _options = options,
+      _algorithms = algorithms,
+      _callbacks = {},
+      _queue = { first = 1, last = 0 }, -- handlers to be started
+      _handlers_waiting = 0,
+      _callbacks_dropped = 0,
+      _send_size = 64 * 1024,
+      _channels = setmetatable({}, { __mode = "v" }), -- handle → channel
+      _dropped = {}, -- handles of channels that were collected
+      _auth_events = {},
+      _global_requests = {}, -- those that are to be answered, oldest first
+      _kex_done = 0,
+      _authenticated = false,
+      _batch = 0, -- number of the events that were taken together
+      _stamp = 0,
+      _n_room = 0,
+   }, Session)
+   for cbtype, f in pairs(options.callbacks or {}) do
+      self._callbacks[cbtype] = f
+   end
+   self:_apply_callbacks()
+   return self
+end
+
+--- A session that is connected to nothing yet.
+---@param options? table
+---@return moonssh.session
+function Session.create(options)
+   options = args.options("session", 1, options, Session.options)
+   Session.check_options("session", 1, options)
+   return Session.new(options)
+end
+
+-- Checks -------------------------------------------------------------------------------------------------------------
+
+--- Raises where a handler in place calls its own session, and, if `started`, before the handshake.
+function Session:_check(name, started)
+   if self._inline then
+      args.raise(("'%s' called on its own session from the %s callback"):format(name, self._inline))
+   elseif started and not self._started then
+      args.raise(("'%s' before 'handshake'"):format(name))
+   end
+end
+
+local function check(self, name, started)
+   args.handle(self, "session", name)
+   self:_check(name, started)
+end
+
+--- The absolute deadline of a timeout, of options with one, or of the session's own; nil for none.
+---@param timeout number|{ timeout: number }|nil
+---@return number?
+function Session:_deadline(timeout)
+   if type(timeout) == "table" then
+      timeout = timeout.timeout
+   end
+   timeout = timeout or self.timeout
+   return timeout and timeout < math.huge and self._loop.now() + timeout or nil
+end
+
+--- See pump.run_until.
+function Session:_await(predicate, deadline, stage, subject, a, b, room)
+   return pump.run_until(self, predicate, deadline, stage, subject, a, b, room)
+end
+
+--- Sends what was queued, without waiting. → `result` (default true) | nil, err. An error in the send callback is
+--- raised.
+function Session:_send_now(result)
+   pump.flush(self)
+   local err = self._raise
+   if err then
+      self._raise = nil
+      error(err, 0)
+   end
+   if self.failure and not self.closed then
+      return nil, self.failure
+   end
+   return result or true
+end
+
+--- Records what ended the session; the first cause stays.
+---@param err moonssh.error
+---@param reason? integer of the DISCONNECT that is sent (default: by application); 0 for none
+function Session:_fail(err, reason)
+   if not self.failure then
+      self.failure = err
+      self._core:fail(err.code, errors.escape(err.message, 400), reason or BY_APPLICATION)
+      self._stamp = self._batch
+   end
+end
+
+-- Callbacks and traces -----------------------------------------------------------------------------------------------
+
+--- Sets a callback's handler, nil for none. → the one before, or nil; nil, err for an unknown type
+---@param cbtype string
+---@param f function|nil
+function Session:callback_set(cbtype, f)
+   args.handle(self, "session", "callback_set")
+   if not callbacks.known(cbtype) then
+      return nil, callbacks.unknown(cbtype)
+   end
+   args.optional("callback_set", 2, f, "function")
+   local previous = self._callbacks[cbtype]
+   self._callbacks[cbtype] = f
+   if cbtype == "macerror" then
+      self:_apply_callbacks()
+   elseif cbtype == "send" or cbtype == "recv" then
+      pump.kick(self)
+   end
+   return previous
+end
+
+--- The handler of a callback, or nil; nil, err for an unknown type.
+---@param cbtype string
+function Session:callback_get(cbtype)
+   args.handle(self, "session", "callback_get")
+   if not callbacks.known(cbtype) then
+      return nil, callbacks.unknown(cbtype)
+   end
+   return self._callbacks[cbtype]
+end
+
+--- Has f{ direction =, type =, name =, length =, time = } called for each packet; nil stops it.
+---@param f function|nil
+function Session:trace(f)
+   check(self, "trace")
+   args.optional("trace", 1, f, "function")
+   self._tracer = f
+   self._core:trace(f ~= nil)
+end
+
+function getters.info(self)
+   args.handle(self, "session", "info")
+   local info = self._core:info()
+   info.user, info.auth = self._user, self._auth
+   info.callbacks_dropped = self._callbacks_dropped
+   return info
+end
+
+-- For a loop of one's own --------------------------------------------------------------------------------------------
+
+--- The descriptor to wait for, or nil.
+---@return integer|nil
+function Session:fd()
+   check(self, "fd")
+   return self._fd
+end
+
+--- What to wait for.
+---@return "r"|"w"|"rw"
+function Session:events()
+   check(self, "events")
+   local reads, writes = self._core:wants()
+   return writes and (reads and "rw" or "w") or "r"
+end
+
+--- When to call step at the latest, on the clock of loop.now; nil when there is no hurry.
+---@return number|nil
+function Session:deadline()
+   check(self, "deadline")
+   return pump.deadline(self)
+end
+
+--- Does what can be done without waiting. → whether the session goes on. An error of a handler is raised.
+---@return boolean
+function Session:step()
+   check(self, "step", true)
+   local err = pump.step(self)
+   if self._loop.turn then
+      self._loop.turn()
+   end
+   if err then
+      error(err, 0)
+   end
+   return not self.closed and self.failure == nil
+end
+
+--- Has a call that waits for this session look again.
+function Session:wake()
+   check(self, "wake")
+   pump.kick(self)
+end
+
+--- An object with the methods pollfd, events and timeout, as cqueues polls.
+function Session:pollable()
+   check(self, "pollable")
+   local session = self
+   return {
+      pollfd = function()
+         return session._fd
+      end,
+      events = function()
+         return session:events()
+      end,
+      timeout = function()
+         local at = session:deadline()
+         return at and math.max(0, at - session._loop.now())
+      end,
+   }
+end
+
+-- The end ------------------------------------------------------------------------------------------------------------
+
+--- Closes it: says goodbye as far as the transport takes it now, and ends every call that waits. Its socket is closed
+--- if the library has opened it.
+function Session:close()
+   if not self.closed then
+      self.closed = true
+      if not self._inline then
+         self:_finish_close()
+      end
+   end
+end
+
+--- The second half of close; a handler that is called in place returns before.
+function Session:_finish_close()
+   local handle = self._core
+   if self._released then
+      return
+   end
+   self._released = true
+   local err
+   if self._started then
+      if not self.failure then
+         handle:disconnect(BY_APPLICATION, "")
+      end
+      transport.write(self)
+      err = self._raise
+      self._raise = nil
+   end
+   pump.wake_all(self)
+   self:_close_socket()
+   handle:close()
+   if err then
+      error(err, 0)
+   end
+end
+
+--- Has the library own the socket of the session.
+function Session:_own_socket()
+   self._owns_socket = true
+end
+
+function Session:_close_socket()
+   local fd = self._fd
+   if fd then
+      if self._loop.cancel then
+         self._loop.cancel(fd)
+      end
+      if self._owns_socket then
+         core.socket.close(fd)
+      end
+      self._fd = nil
+   end
+end
+
+Session.__close = Session.close
+
+-- The core frees itself; it may be gone already.
+function Session:__gc()
+   if not self.closed then
+      self.closed = true
+      self:_close_socket()
+   end
+end
+
+return Session
