@@ -8,8 +8,9 @@
 --    session     options of core.session
 --    accept      what the question for the host key is answered with: a boolean, function(blob) → boolean, or
 --                "later": it stays open; default true
---    auth        "none", "password", "publickey", "probe", "interactive", or a list of these, tried one after the other
---                while the server says failure; function(client) for other things, false for nothing; default "password"
+--    auth        "none", "password", "publickey", "probe", "interactive", or a list of these, tried in turn
+--                while the server says failure; function(client) for other things, false for nothing; default
+--                "password"
 --    user, password, key, answers
 --    command     run once authenticated; false: nothing; or function(client)
 --    on          event → function(client, …), before what is done by default; true as its result: instead of it

@@ -19,7 +19,9 @@
 --    rekey_first   a key exchange before a command runs
 --    inject        moment → payload, list of payloads, or function(peer): sent at that moment
 --    steps         name → function(peer, …): what to do in place of the default of that name, see `defaults` below. A
---                  step's result is a payload to send, a list of them, or nil.
+--                  step's result is a payload to send, a list of them, or nil. Two have no default: sending(peer,
+--                  payload) gives what is sent in its place, or nil, and payload(peer, number, payload) is asked
+--                  first about each message of the client, and has handled it when its result is true.
 --
 -- Moments, in order: "start" "ident" "kexinit" "reply" "newkeys" "service" "accepted" "userauth" "authenticated"
 -- "opening" "opened" "requested" "running" "ended" "eof" "closed"; each is just after what it is named after was sent,
@@ -27,8 +29,8 @@
 -- "kexinit", "reply" and "newkeys" have "rekey_" in front.
 --
 -- Lower down: peer:send(payload); peer:send_packet(fields) with the fields of spec.support.peer.framing's seal;
--- peer:raw(bytes); peer:rekey(after). What was seen: peer.received (list of { number =, payload =, secured = }),
--- peer:seen(name) → list of payloads, peer.disconnect = { reason =, text = }.
+-- peer:raw(bytes); peer:rekey(after); peer.mute, when set, lets nothing more out. What was seen: peer.received (list
+-- of { number =, payload =, secured = }), peer:seen(name) → list of payloads, peer.disconnect = { reason =, text = }.
 
 local Deflate = require "spec.support.peer.deflate"
 local framing = require "spec.support.peer.framing"
@@ -95,6 +97,9 @@ end
 -- --- what it sends ---
 
 function Peer:raw(bytes)
+   if self.mute then
+      return
+   end
    self.sent_bytes = self.sent_bytes + #bytes
    table.insert(self.outbox, bytes)
 end
@@ -105,6 +110,12 @@ function Peer:send_packet(fields)
 end
 
 function Peer:send(payload)
+   if self.steps.sending then
+      payload = self.steps.sending(self, payload)
+      if not payload then
+         return
+      end
+   end
    if self.out.deflate then
       payload = self.out.deflate:stored(payload)
    end
@@ -289,12 +300,13 @@ function Peer:finish(channel)
    self:at("closed")
 end
 
+-- channel, data
 function defaults.data() end
 function defaults.eof() end
 function defaults.adjust() end
 function defaults.reply() end
 
-function defaults:close(channel)
+function defaults.close(_, channel)
    if not channel.closed then
       channel.closed = true
       return wire.message("CHANNEL_CLOSE", "u", channel.remote)
@@ -336,26 +348,26 @@ function Peer:rekey(after)
    end
 end
 
-local function choose(exchange, name)
-   local chosen = kex.choose(exchange.client[name], exchange.server[name])
-   return assert(chosen, "client and peer have no " .. name .. " in common")
-end
-
+-- What both have in common; where that is nothing, it is the client's to say so, and nothing more comes from here.
 function Peer:negotiate()
    local exchange = self.exchange
-   if not exchange.server then
-      return -- a KEXINIT of the spec's own: nothing to go on with
+   local function choose(name)
+      return kex.choose(exchange.client[name], exchange.server[name])
    end
-   exchange.method = kex.methods[choose(exchange, "kex")]
-   exchange.host_key_algorithm = choose(exchange, "host_key")
+   local names = exchange.server and { kex = choose("kex"), host_key = choose("host_key") }
+   if not names or not names.kex or not names.host_key then
+      return
+   end
+   exchange.method = kex.methods[names.kex]
+   exchange.host_key_algorithm = names.host_key
    if self.exchanges == 0 then
       self.strict = self.strict_offered and kex.holds(exchange.client.kex, "kex-strict-c-v00@openssh.com")
    end
    exchange.c2s, exchange.s2c = {}, {}
    for direction, row in pairs{ c2s = exchange.c2s, s2c = exchange.s2c } do
-      row.cipher = choose(exchange, "cipher_" .. direction)
-      row.mac = not framing.is_aead(row.cipher) and choose(exchange, "mac_" .. direction) or nil
-      row.compression = choose(exchange, "compression_" .. direction)
+      row.cipher = choose("cipher_" .. direction)
+      row.mac = row.cipher and not framing.is_aead(row.cipher) and choose("mac_" .. direction) or nil
+      row.compression = choose("compression_" .. direction)
    end
    exchange.kem = exchange.method.kem and primitives.kem(exchange.method.kem)
    exchange.skip = exchange.client.follows and (exchange.client.kex[1] ~= exchange.server.kex[1] or
@@ -593,7 +605,8 @@ function Peer:handle(payload)
    if self.disconnect then
       error("the client sends after its DISCONNECT")
    end
-   if self.strict and not self.secured and number ~= wire.NUMBER.DISCONNECT and (number < 20 or number > 49) then
+   -- UNIMPLEMENTED may be the answer to what came before our KEXINIT.
+   if self.strict and not self.secured and number > wire.NUMBER.UNIMPLEMENTED and (number < 20 or number > 49) then
       error("the client breaks strict key exchange with message " .. number)
    end
    if not (self.steps.payload and self.steps.payload(self, number, payload)) then
