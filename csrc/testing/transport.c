@@ -271,6 +271,41 @@ static int transport_send_forged(lua_State *L)
     return mssh_testing_result(L, r);
 }
 
+/* transport:kexinit(payload): begins a key exchange with this KEXINIT of ours, instead of start() or rekey()
+ */
+static int transport_kexinit(lua_State *L)
+{
+    static const int places[] = {MSSH_LIST_KEX, MSSH_LIST_HOST_KEY, MSSH_LIST_CIPHER, MSSH_LIST_MAC,
+                                 MSSH_LIST_COMPRESSION};
+    mssh_kexinit parsed;
+    mssh_transport *t = mssh_testing_transport(L);
+    mssh_slice payload = mssh_testing_slice(L, 2);
+
+    if (!t->started) {
+        t->started = true;
+        (void)mssh_buf_append(&t->out.bytes, t->our_ident, t->our_ident_len);
+        (void)mssh_buf_append(&t->out.bytes, "\r\n", 2);
+    }
+    mssh_buf_clear(&t->our_kexinit);
+    (void)mssh_buf_append(&t->our_kexinit, payload.data, payload.len);
+    if (mssh_kexinit_parse(payload, &parsed, NULL) == 0) {
+        for (int cls = 0; cls < MSSH_N_ALG_CLASSES; cls++) {
+            mssh_buf_clear(&t->lists[cls]);
+            (void)mssh_buf_append(&t->lists[cls], parsed.lists[places[cls]].data,
+                                  parsed.lists[places[cls]].len);
+        }
+    }
+    t->exchange = MSSH_EXCHANGE_EXPECT_KEXINIT;
+    return mssh_testing_result(L, mssh_transport_send_packet(t, payload, MSSH_SLICE_EMPTY, false));
+}
+
+/* transport:without_ext_info(): a server that has had the client's KEXINIT will not send EXT_INFO */
+static int transport_without_ext_info(lua_State *L)
+{
+    mssh_testing_transport(L)->peer_wants_ext_info = false;
+    return 0;
+}
+
 /* transport:queue(bytes): on the wire as they are */
 static int transport_queue(lua_State *L)
 {
@@ -352,6 +387,7 @@ static const luaL_Reg methods[] = {
     {"feed_eof", transport_feed_eof},
     {"input_room", transport_input_room},
     {"next", transport_next},
+    {"kexinit", transport_kexinit},
     {"output", transport_output},
     {"queue", transport_queue},
     {"queued", transport_queued},
@@ -364,6 +400,7 @@ static const luaL_Reg methods[] = {
     {"set_authenticated", transport_set_authenticated},
     {"start", transport_start},
     {"tick", transport_tick},
+    {"without_ext_info", transport_without_ext_info},
     {NULL, NULL},
 };
 
