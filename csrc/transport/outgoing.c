@@ -111,20 +111,25 @@ int mssh_transport_send_concealed(mssh_transport *t, mssh_slice payload)
     return send_payload(t, payload, MSSH_SLICE_EMPTY, HELD_CONCEALED);
 }
 
-static int start_delayed_deflate(mssh_transport *t)
+/* The peer's NEWKEYS, if it is still to come, was sent before the peer knew: its stream starts behind it. */
+static int start_delayed_compression(mssh_transport *t)
 {
-    t->out_authenticated = true;
-    if (t->out.deflate != NULL)
-        return 0;
-    return mssh_transport_deflate_for(t, t->out_compression, &t->out.deflate);
+    int r = 0;
+
+    t->compression_due = true;
+    if (t->out.deflate == NULL)
+        r = mssh_transport_deflate_for(t, t->out_compression, &t->out.deflate);
+    if (r == 0 && t->in.inflate == NULL && t->exchange != MSSH_EXCHANGE_EXPECT_NEWKEYS)
+        r = mssh_transport_inflate_for(t, t->in_compression, &t->in.inflate);
+    return r;
 }
 
-/* A server's USERAUTH_SUCCESS may be among what is held back: the mark keeps its place behind it. */
-int mssh_transport_authenticated_out(mssh_transport *t)
+/* A server's USERAUTH_SUCCESS may be among what is held back: then the mark keeps its place behind it. */
+int mssh_transport_compress_after_auth(mssh_transport *t)
 {
-    if (mssh_buf_len(&t->held) > 0)
+    if (t->options.role == MSSH_SERVER && mssh_buf_len(&t->held) > 0)
         return hold(t, MSSH_SLICE_EMPTY, MSSH_SLICE_EMPTY, HELD_AUTHENTICATED);
-    return start_delayed_deflate(t);
+    return start_delayed_compression(t);
 }
 
 void mssh_transport_send_held(mssh_transport *t)
@@ -139,7 +144,7 @@ void mssh_transport_send_held(mssh_transport *t)
 
         if (kind != HELD_AUTHENTICATED) {
             r = mssh_transport_send_packet(t, payload, MSSH_SLICE_EMPTY, kind == HELD_CONCEALED);
-        } else if ((r = start_delayed_deflate(t)) != 0) {
+        } else if ((r = start_delayed_compression(t)) != 0) {
             (void)mssh_fail(&t->cause, r, 0, "out of memory for compression");
             mssh_transport_fail_with_cause(t);
         }
@@ -149,7 +154,7 @@ void mssh_transport_send_held(mssh_transport *t)
 
 int mssh_transport_deflate_for(mssh_transport *t, mssh_compression_start start, mssh_deflate **stream)
 {
-    bool now = start == MSSH_COMPRESS_AT_ONCE || (start == MSSH_COMPRESS_AFTER_AUTH && t->out_authenticated);
+    bool now = start == MSSH_COMPRESS_AT_ONCE || (start == MSSH_COMPRESS_AFTER_AUTH && t->compression_due);
     mssh_deflate *made = NULL;
 
     if (now) {
@@ -163,7 +168,7 @@ int mssh_transport_deflate_for(mssh_transport *t, mssh_compression_start start, 
 
 int mssh_transport_inflate_for(mssh_transport *t, mssh_compression_start start, mssh_inflate **stream)
 {
-    bool now = start == MSSH_COMPRESS_AT_ONCE || (start == MSSH_COMPRESS_AFTER_AUTH && t->authenticated);
+    bool now = start == MSSH_COMPRESS_AT_ONCE || (start == MSSH_COMPRESS_AFTER_AUTH && t->compression_due);
     mssh_inflate *made = NULL;
 
     if (now) {

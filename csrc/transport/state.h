@@ -57,8 +57,8 @@ struct mssh_transport {
     mssh_seal *next_out;     /* taken into use with ours */
     mssh_compression_start in_compression;
     mssh_compression_start out_compression;
-    bool out_authenticated; /* delayed compression has its start behind it in the send queue */
-    bool first_done;        /* the first key exchange is through */
+    bool compression_due; /* what is delayed until authentication may start */
+    bool first_done;      /* the first key exchange is through */
     bool strict;
     bool skips_wrong_guess;
     bool peer_wants_ext_info;
@@ -104,8 +104,8 @@ void mssh_transport_send_disconnect(mssh_transport *t, uint32_t reason, mssh_sli
 /* Sends what was held back. */
 void mssh_transport_send_held(mssh_transport *t);
 
-/* From here on in the send queue the user is authenticated: delayed compression may start. */
-int mssh_transport_authenticated_out(mssh_transport *t);
+/* The user is authenticated: starts compression that was delayed until then. 0 or an mssh_err. */
+int mssh_transport_compress_after_auth(mssh_transport *t);
 
 /* Whether payloads of the layers above have to wait. */
 bool mssh_transport_holds(const mssh_transport *t);

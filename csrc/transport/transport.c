@@ -436,8 +436,7 @@ int mssh_transport_set_authenticated(mssh_transport *t)
         return MSSH_ERR_STATE;
     t->authenticated = true;
     t->in.max_packet = t->options.max_packet;
-    if ((t->in.inflate == NULL && mssh_transport_inflate_for(t, t->in_compression, &t->in.inflate) != 0) ||
-        mssh_transport_authenticated_out(t) != 0) {
+    if (mssh_transport_compress_after_auth(t) != 0) {
         (void)mssh_fail(&t->cause, MSSH_ERR_MEMORY, 0, "out of memory for compression");
         mssh_transport_fail_with_cause(t);
     }
