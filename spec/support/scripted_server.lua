@@ -32,8 +32,8 @@
 local messages = require "spec.support.messages"
 local testing = require "moonssh_testing"
 
--- A channel's end at the server. What is written goes out as far as the client's window allows, in order with what
--- else is to be sent.
+-- A channel's end at the server. What is written goes out as far as the client's window and the send queue allow, in
+-- order with what else is to be sent.
 local Channel = {}
 Channel.__index = Channel
 
@@ -45,7 +45,7 @@ function Channel:flush()
          self.server:send(item.payload)
          self.closed = item.last
       else
-         local len = math.min(#item.data, self.window, self.packet)
+         local len = math.min(#item.data, self.window, self.packet, self.server.transport:room())
          if len == 0 then
             return
          end
@@ -168,6 +168,11 @@ end
 
 -- Bytes for the client, at most n.
 function ScriptedServer:output(n)
+   for id = 0, self.n_channels - 1 do
+      if self.channels[id] then
+         self.channels[id]:flush()
+      end
+   end
    return self.transport:output(n)
 end
 

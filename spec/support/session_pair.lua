@@ -13,7 +13,8 @@
 --    command     default "echo hello"; false: none
 --    input       what the command gets on its standard input
 --    on          event type → function(pair, event); true as its result: the default is not done
---    to_client, to_server   bytes moved at once: a number, or function() → number; default all
+--    to_client, to_server   bytes moved at once: a number, or function() → number; default all. 0 is fine for
+--               to_server, if not for ever
 --
 -- What it leaves: events, a list; transcript, a list of strings, the same for every run of a script; out, err, status.
 
@@ -186,7 +187,7 @@ function SessionPair:run(condition)
          self:write()
          moved = moved or self.left ~= before
       end
-      if not moved then
+      if not moved and self.session:queued() == 0 then
          return self
       end
    end
