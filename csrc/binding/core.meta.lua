@@ -129,7 +129,7 @@ function core.session(options) end
 
 function session:start() end
 
---- One recv into the input. "more": bytes came and there may be more; "again": nothing is there now; "full": the session takes no input now (a
+--- One recv into the input. "more": bytes came and there may be more (then also whether they were all that was there); "again": nothing is there now; "full": the session takes no input now (a
 --- question is open, or its send queue is full); "eof": the peer has ended (it is told to the session). nil, "io", message on an error.
 --- With quickack, TCP_QUICKACK is set before.
 function session:read(fd, quickack) end
@@ -178,6 +178,8 @@ function session:ask_mac(ask) end
 function session:rekey() end
 function session:ignore(data) end
 function session:debug(always_display, message, language) end
+--- Whether the events "ignore" or "debug" are given; both are at first.
+function session:listen(kind, wanted) end
 function session:trace(on) end
 --- sent (boolean), number, name, length; or nil.
 function session:trace_next() end

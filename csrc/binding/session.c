@@ -45,6 +45,7 @@ static int session_read(lua_State *L)
     int fd = mssh_lua_check_fd(L, 2);
     size_t room;
     uint8_t *place = input_place(self, &room);
+    size_t asked = room < READ_MOST ? room : READ_MOST;
     ssize_t n;
 
     if (room == 0) {
@@ -53,7 +54,7 @@ static int session_read(lua_State *L)
     }
     if (lua_toboolean(L, 3))
         (void)setsockopt(fd, IPPROTO_TCP, TCP_QUICKACK, &on, sizeof on); /* speed only */
-    n = mssh_fd_recv(fd, place, room < READ_MOST ? room : READ_MOST);
+    n = mssh_fd_recv(fd, place, asked);
     if (n == -EAGAIN) {
         lua_pushliteral(L, "again");
     } else if (n < 0) {
@@ -64,6 +65,8 @@ static int session_read(lua_State *L)
     } else {
         mssh_session_input_done(self->session, (size_t)n);
         lua_pushliteral(L, "more");
+        lua_pushboolean(L, (size_t)n < asked);
+        return 2;
     }
     return 1;
 }

@@ -26,7 +26,9 @@ typedef struct mssh_lua_session {
     mssh_event event; /* taken from the session, and not given to Lua yet, while `pending` */
     bool pending;
     bool failed_told; /* the event "failed" was given */
-    char code[32];    /* what Lua called the failure that it ended the session with; else empty */
+    bool no_ignore;   /* the events "ignore", "debug" are not given */
+    bool no_debug;
+    char code[32]; /* what Lua called the failure that it ended the session with; else empty */
     mssh_lua_channel *channels;
     size_t n_channels;
     size_t channels_cap;

@@ -212,6 +212,13 @@ static void push_event(lua_State *L, const mssh_event *event)
     }
 }
 
+/* Whether nobody asked for this event: a flood of them must not cost a string each. */
+static bool is_unwanted(const mssh_lua_session *self)
+{
+    return (self->event.type == MSSH_EVENT_IGNORE && self->no_ignore) ||
+           (self->event.type == MSSH_EVENT_DEBUG && self->no_debug);
+}
+
 /* The next event into self->event, unless one is waiting there. False when there is none to tell. */
 static bool take_event(mssh_lua_session *self)
 {
@@ -231,10 +238,10 @@ int mssh_lua_session_next(lua_State *L)
     lua_settop(L, 1);
     luaL_checkstack(L, STACK_NEED, NULL);
     while (take_event(self)) {
-        bool told = true;
+        bool told = !is_unwanted(self);
         if (self->event.type == MSSH_EVENT_DATA)
             told = push_data(L, self);
-        else
+        else if (told)
             push_event(L, &self->event);
         self->pending = false;
         if (self->event.type == MSSH_EVENT_OPEN_FAILED)

@@ -148,6 +148,20 @@ static int session_debug(lua_State *L)
     return mssh_lua_session_result(L, self, status);
 }
 
+static int session_listen(lua_State *L)
+{
+    static const char *const kinds[] = {"ignore", "debug", NULL};
+    mssh_lua_session *self = mssh_lua_session_check(L);
+    bool wanted = lua_toboolean(L, 3);
+
+    if (luaL_checkoption(L, 2, NULL, kinds) == 0)
+        self->no_ignore = !wanted;
+    else
+        self->no_debug = !wanted;
+    lua_pushboolean(L, 1);
+    return 1;
+}
+
 static int session_trace(lua_State *L)
 {
     mssh_transport_trace(transport_of(mssh_lua_session_check(L)), lua_toboolean(L, 2));
@@ -182,6 +196,7 @@ const luaL_Reg mssh_lua_session_info_methods[] = {
     {"rekey", session_rekey},
     {"ignore", session_ignore},
     {"debug", session_debug},
+    {"listen", session_listen},
     {"trace", session_trace},
     {"trace_next", session_trace_next},
     {NULL, NULL},

@@ -119,8 +119,10 @@ function on.data(session, ch, stream, bytes)
    local channel = session._channels[ch]
    if channel then
       channel._stamp = session._batch
-      if bytes then
-         local reader = stream == 0 and channel.stdout or channel.stderr
+      local reader = stream == 0 and channel.stdout or channel.stderr
+      if not bytes then
+         reader.may_keep = true
+      else
          local last = reader.last + 1
          reader[last], reader.last = bytes, last
          reader.size = reader.size + #bytes

@@ -28,7 +28,7 @@ Run.__index = Run
 -- Sends what it may of a string for stdin, and then end of file.
 local function feed(self)
    local channel = self.channel
-   if not self.data or channel._ended or channel.closed then
+   if channel._ended or channel.closed then
       return
    end
    local core = channel._session._core
@@ -48,12 +48,12 @@ end
 
 -- Takes in what has come of one stream; true when something is to be done by the task itself.
 local function gather(self, reader, f, stage)
-   local kept = reader:kept()
    if f then
-      return reader.size > 0 or kept > 0
+      return reader.size > 0 or reader.may_keep
    end
-   if kept > 0 then
-      reader:pull(kept)
+   if reader.may_keep then
+      reader.may_keep = false
+      reader:pull(reader:kept())
    end
    reader:credit()
    if reader.size > self.max then
@@ -66,7 +66,9 @@ end
 -- The condition to wait for: the command has ended, or the task has something to do.
 local function attention(self)
    local channel = self.channel
-   feed(self)
+   if self.data then
+      feed(self)
+   end
    local out = gather(self, channel.stdout, self.stdout, "stdout")
    local err = gather(self, channel.stderr, self.stderr, "stderr")
    return out or err or channel._ended or channel.closed or self.feeder_error ~= nil
@@ -74,13 +76,17 @@ end
 
 -- Gives one stream's function what is there of it. The window is credited for what the function has seen.
 local function hand_out(reader, f)
-   while f and reader:available() > 0 and not reader._channel.closed do
+   local channel = reader._channel
+   while f and not channel.closed do
       local piece = reader:pop()
       if piece then
          f(piece)
          reader:credit(#piece)
-      else
+      elseif reader.may_keep then
+         reader.may_keep = false
          reader:pull(reader:kept())
+      else
+         return
       end
    end
 end
@@ -205,7 +211,9 @@ function process.run(session, command, options)
       run.channel = channel
       core:channel_mode(channel._ch, 0, "direct", DIRECT_BUDGET)
       core:channel_mode(channel._ch, 1, options.merge and "merge" or "direct", DIRECT_BUDGET)
-      feed(run)
+      if run.data then
+         feed(run)
+      end
    end)
    if not channel then
       return nil, err

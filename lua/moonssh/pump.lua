@@ -101,11 +101,9 @@ end
 
 -- Takes in what has come, and sends the answers. Gives the state of the input, as transport.read.
 local function move(session)
-   local handle = session._core
    if session._dropped[1] then
       release_dropped(session)
    end
-   handle:tick(session._loop.now())
    session._batch = session._batch + 1
    local state = transport.read(session)
    if session.closed then
@@ -231,6 +229,9 @@ function Waiter.__close(waiter)
       end
    end
    hand_on(session)
+   waiter.predicate, waiter.a, waiter.b, waiter.subject = nil, nil, nil, nil
+   waiter.instead_of, waiter.nested, waiter.waits_for, waiter.token = nil, nil, nil, nil
+   session._spare = waiter
 end
 
 -- Whether a wait of the running code lets the code below it on the stack go on.
@@ -278,13 +279,17 @@ end
 
 -- The leader's wait.
 local function wait_for_transport(session, waiter, deadline)
-   local adapter = session._loop
+   local adapter, handle, fd = session._loop, session._core, session._fd
    local now = adapter.now()
-   local at = soonest(deadline, session._core:deadline())
-   local timeout = at and (at > now and at - now or 0)
-   local reads = session._core:wants()
-   local fd = session._fd
-   local events = (reads and "r" or "") .. (session._blocked and "w" or "")
+   handle:tick(now)
+   local at = soonest(deadline, handle:deadline())
+   local timeout = at and at - now
+   if timeout and timeout <= 0 then
+      return
+   end
+   loop.may_wait()
+   local reads, writes = handle:wants()
+   local events = (reads and "r" or "") .. (writes and "w" or "")
    waiter.nested = not can_yield(session)
    if fd and events ~= "" then
       timeout = adapter.cancel and timeout or soonest(timeout, LOOK_UP)
@@ -295,8 +300,7 @@ local function wait_for_transport(session, waiter, deadline)
       waiter.waits_for, session._waits_for = "token", "token"
       adapter.park(session._token, timeout)
    end
-   waiter.nested = nil
-   waiter.waits_for = nil
+   waiter.nested, waiter.waits_for = nil, nil
    if session._leader == waiter then
       session._waits_for = nil
    end
@@ -305,6 +309,7 @@ end
 -- Lets other tasks run although there is more to read.
 local function give_way(session, waiter)
    loop.may_wait()
+   session._core:tick(session._loop.now())
    waiter.nested = not can_yield(session)
    if session._fd then
       session._loop.wait(session._fd, "r", 0)
@@ -314,17 +319,8 @@ local function give_way(session, waiter)
    waiter.nested = nil
 end
 
-local function time_is_up(session, deadline)
-   return deadline ~= nil and session._loop.now() >= deadline
-end
-
--- One round of the leader. Gives an error to raise.
-local function round(session, waiter, deadline, reads)
-   local state = move(session)
-   local done = session.closed or waiter.predicate(waiter.a, waiter.b)
-   if not session.closed then
-      send(session)
-   end
+-- What a round has left to be raised: an error of a handler in place, or of those that are started now.
+local function raised(session, waiter)
    local err = take_raised(session)
    if session._queue.first <= session._queue.last then
       session._leader = waiter.instead_of
@@ -332,17 +328,28 @@ local function round(session, waiter, deadline, reads)
       if err and handler_err then
          loop.report(handler_err, handler_err.traceback)
       end
-      return err or handler_err
-   elseif err or done or session.closed or session.failure or session._leader ~= waiter then
-      return err
-   elseif state == "more" then
-      if reads % READS == 0 then
-         give_way(session, waiter)
-      end
-   elseif not time_is_up(session, deadline) then
-      loop.may_wait()
-      wait_for_transport(session, waiter, deadline)
+      err = err or handler_err
    end
+   return err
+end
+
+-- One round of the leader. → whether the condition is true, an error to raise
+local function round(session, waiter, deadline, reads)
+   local state = move(session)
+   local done = not session.closed and waiter.predicate(waiter.a, waiter.b)
+   if not session.closed then
+      send(session)
+   end
+   if session._raise or session._queue.first <= session._queue.last then
+      return done, raised(session, waiter)
+   elseif done or session.closed or session.failure then
+      return done
+   elseif state ~= "more" then
+      wait_for_transport(session, waiter, deadline)
+   elseif reads % READS == 0 then
+      give_way(session, waiter)
+   end
+   return false
 end
 
 local function ended(session)
@@ -353,30 +360,30 @@ local function ended(session)
 end
 
 local function block(session, waiter, deadline, stage)
-   local reads, looked = 0, false
+   local rounds = 0
    while true do
-      if waiter.predicate(waiter.a, waiter.b) then
-         pump.flush(session)
-         return true
-      end
       local err = ended(session)
       if err then
          return nil, err
       end
       local leads = lead(session, waiter)
-      if (looked or not leads) and time_is_up(session, deadline) then
+      if deadline and (rounds > 0 or not leads) and session._loop.now() >= deadline then
          return nil, errors.timeout(stage or session._core:stage())
       end
+      local done
       if leads then
-         reads = reads + 1
-         looked = true
-         err = round(session, waiter, deadline, reads)
+         rounds = rounds + 1
+         done, err = round(session, waiter, deadline, rounds)
          if err then
             error(err, 0)
          end
       else
          loop.may_wait()
          park(session, waiter, deadline and deadline - session._loop.now())
+         done = not session.closed and waiter.predicate(waiter.a, waiter.b)
+      end
+      if done then
+         return true
       end
    end
 end
@@ -399,19 +406,18 @@ end
 ---@param b? any
 ---@param room? boolean
 function pump.run_until(session, predicate, deadline, stage, subject, a, b, room)
-   local waiter <close> = setmetatable({
-      session = session,
-      predicate = predicate,
-      a = a,
-      b = b,
-      subject = subject or session,
-      room = room,
-   }, Waiter)
    pump.flush(session)
    local err = take_raised(session)
    if err then
       error(err, 0)
+   elseif not session.closed and predicate(a, b) then
+      pump.flush(session)
+      return true
    end
+   local waiter <close> = session._spare or setmetatable({ session = session }, Waiter)
+   session._spare = nil
+   waiter.predicate, waiter.a, waiter.b = predicate, a, b
+   waiter.subject, waiter.room = subject or session, room
    return block(session, waiter, deadline, stage)
 end
 

@@ -118,8 +118,20 @@ end
 
 --- Takes the first piece out of the list; nil when there is none.
 function Reader:pop()
-   local piece = self[self.first]
-   return piece and self:cut(#piece - self.offset)
+   local first = self.first
+   local piece = self[first]
+   if not piece or self.offset > 0 then
+      return piece and self:cut(#piece - self.offset)
+   end
+   self[first] = nil
+   self.size = self.size - #piece
+   self.searched = 0
+   if first == self.last then
+      self.first, self.last = 1, 0
+   else
+      self.first = first + 1
+   end
+   return piece
 end
 
 -- Takes `count` bytes that are available.

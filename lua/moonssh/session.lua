@@ -99,7 +99,10 @@ end
 
 --- Tells the core what the handlers ask of it.
 function Session:_apply_callbacks()
-   self._core:ask_mac(self._callbacks.macerror ~= nil)
+   local handle, handlers = self._core, self._callbacks
+   handle:ask_mac(handlers.macerror ~= nil)
+   handle:listen("ignore", handlers.ignore ~= nil)
+   handle:listen("debug", handlers.debug ~= nil)
 end
 
 --- A session that is connected to nothing, from options that were checked. `_algorithms` in them is what they resolve
@@ -223,9 +226,8 @@ function Session:callback_set(cbtype, f)
    args.optional("callback_set", 2, f, "function")
    local previous = self._callbacks[cbtype]
    self._callbacks[cbtype] = f
-   if cbtype == "macerror" then
-      self:_apply_callbacks()
-   elseif cbtype == "send" or cbtype == "recv" then
+   self:_apply_callbacks()
+   if cbtype == "send" or cbtype == "recv" then
       pump.kick(self)
    end
    return previous

@@ -66,7 +66,7 @@ local function read_by_handler(session, f)
    return "more"
 end
 
---- Takes in what has come. → "more": there may be more; "again": nothing now; "full": the session takes none now;
+--- Takes in what has come. → "more": there may be more; "again": no more now; "full": the session takes none now;
 --- "eof"; "failed"; "closed": a handler has closed the session.
 ---@return string
 function transport.read(session)
@@ -76,12 +76,12 @@ function transport.read(session)
    elseif not session._fd then
       return "again"
    end
-   local state, code, message = session._core:read(session._fd, not session._authenticated)
+   local state, detail, message = session._core:read(session._fd, not session._authenticated)
    if not state then
-      end_by_io(session, code, message)
+      end_by_io(session, detail, message)
       return "failed"
    end
-   return state
+   return state == "more" and detail and "again" or state
 end
 
 -- Writing ------------------------------------------------------------------------------------------------------------
