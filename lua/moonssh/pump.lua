@@ -344,6 +344,8 @@ local function round(session, waiter, deadline, reads)
       return done, raised(session, waiter)
    elseif done or session.closed or session.failure then
       return done
+   elseif session._sent and not session._fd then
+      session._sent = nil -- a peer in this process may have answered already
    elseif state ~= "more" then
       wait_for_transport(session, waiter, deadline)
    elseif reads % READS == 0 then

@@ -131,6 +131,7 @@ local function write_by_handler(session, f)
          return true
       end
       handle:output_done(sent)
+      session._sent = true
       -- A transport that takes little at a time is not shown much: what it leaves is copied again for the next call.
       session._send_size = sent == length and CHUNK or math.max(256, math.min(CHUNK, 2 * sent))
       f = session._callbacks.send
