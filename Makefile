@@ -84,6 +84,8 @@ $(BUILD)/obj/%.o: csrc/%.c
 
 $(BUILD)/moonssh/core.so: $(CORE_OBJ)
 $(BUILD)/moonssh_testing.so: $(TESTING_OBJ) $(CORE_OBJ)
+# The functions of OpenSSL that specs make fail: csrc/testing/faults.c names them.
+$(BUILD)/moonssh_testing.so: LINK += $(shell sed -nE 's/^WRAP_[A-Z]+.(\w+).*/-Wl,--wrap=\1/p' csrc/testing/faults.c)
 $(BUILD)/moonssh/core.so $(BUILD)/moonssh_testing.so:
 	@mkdir -p $(@D)
 	$(call SAY,link $@)

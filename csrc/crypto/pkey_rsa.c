@@ -38,7 +38,7 @@ static bool reduce(BIGNUM *const *numbers, const BIGNUM *prime, BIGNUM *exponent
     BN_CTX_start(ctx);
     order = BN_CTX_get(ctx);
     product = BN_CTX_get(ctx);
-    if (product != NULL && BN_copy(order, prime) != NULL && BN_sub_word(order, 1) == 1 &&
+    if (order != NULL && product != NULL && BN_copy(order, prime) != NULL && BN_sub_word(order, 1) == 1 &&
         !BN_is_zero(order) && BN_mod(exponent, numbers[D], order, ctx) == 1 &&
         BN_mod_mul(product, exponent, numbers[E], order, ctx) == 1)
         inverts = BN_is_one(product);

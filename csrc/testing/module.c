@@ -11,6 +11,7 @@ static const luaL_Reg parts[] = {
     {"base", mssh_testing_open_base},
     {"connection", mssh_testing_open_connection},
     {"crypto", mssh_testing_open_crypto},
+    {"faults", mssh_testing_open_faults},
     {"heap", mssh_testing_open_heap},
     {"keys", mssh_testing_open_keys},
     {"process", mssh_testing_open_process},

@@ -13,6 +13,7 @@ int mssh_testing_open_base(lua_State *L);
 int mssh_testing_open_crypto(lua_State *L);
 int mssh_testing_open_auth(lua_State *L);
 int mssh_testing_open_connection(lua_State *L);
+int mssh_testing_open_faults(lua_State *L);
 int mssh_testing_open_heap(lua_State *L);
 int mssh_testing_open_keys(lua_State *L);
 int mssh_testing_open_process(lua_State *L);
