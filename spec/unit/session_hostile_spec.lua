@@ -176,7 +176,12 @@ local function with(...)
 end
 
 local ANY_TIME = with(UNKNOWN, { [1] = "disconnect", [2] = "ignore", [3] = "unimplemented_event", [4] = "debug" })
-local AUTH = with(ANY_TIME, { [7] = "none", [53] = "banner" })
+-- Before authentication the numbers of what runs after it are errors, known or not (RFC 4252 6).
+local EARLY = with(ANY_TIME)
+for number = 80, 127 do
+   EARLY[number] = false
+end
+local AUTH = with(EARLY, { [7] = "none", [53] = "banner" })
 local ASKED = with(AUTH, { [51] = "auth_failure", [52] = "auth_success" })
 local LOGGED_IN = with(ANY_TIME, { [80] = "global_request", [81] = "none", [82] = "none", [90] = "none" })
 local OPEN = with(LOGGED_IN, { [93] = "window", [94] = "data", [95] = "data", [96] = "eof", [97] = "closed",
@@ -184,10 +189,10 @@ local OPEN = with(LOGGED_IN, { [93] = "window", [94] = "data", [95] = "data", [9
 local REQUESTED = with(OPEN, { [99] = "reply", [100] = "reply" })
 
 local verdicts = {
-   first_packet = ANY_TIME,
+   first_packet = EARLY,
    keys_begun = { [1] = "disconnect" },
-   keys_exchanged = with(ANY_TIME, { [7] = "none" }),
-   service_asked = with(ANY_TIME, { [6] = "none", [7] = "none" }),
+   keys_exchanged = with(EARLY, { [7] = "none" }),
+   service_asked = with(EARLY, { [6] = "none", [7] = "none" }),
    none_asked = ASKED,
    password_asked = with(ASKED, { [60] = "auth_password_change" }),
    probe_asked = with(AUTH, { [51] = "auth_failure", [60] = "auth_pk_ok" }),
