@@ -41,6 +41,7 @@ build = {
          ["moonssh.callbacks"] = "lua/moonssh/callbacks.lua",
          ["moonssh.calls"] = "lua/moonssh/calls.lua",
          ["moonssh.channel"] = "lua/moonssh/channel.lua",
+         ["moonssh.client"] = "lua/moonssh/client.lua",
          ["moonssh.credentials"] = "lua/moonssh/credentials.lua",
          ["moonssh.deadline"] = "lua/moonssh/deadline.lua",
          ["moonssh.destination"] = "lua/moonssh/destination.lua",

@@ -58,7 +58,7 @@ local function connect(self, deadline)
          return fd
       elseif errno ~= core.EAGAIN then
          return nil, failure(self, "cannot connect: " .. tostring(message))
-      elseif deadline and core.now() >= deadline then
+      elseif deadline and loop.now() >= deadline then
          return nil, timed_out(self)
       end
       loop.sleep(CONNECT_PAUSE)
@@ -176,7 +176,7 @@ end
 
 -- A request that is answered by success or failure.
 local function command(self, payload, timeout)
-   local kind, err = request(self, payload, timeout and core.now() + timeout)
+   local kind, err = request(self, payload, timeout and loop.now() + timeout)
    if not kind then
       return nil, err
    elseif kind ~= SUCCESS then
@@ -198,7 +198,7 @@ function agent.open(path)
       return nil, errors.new("agent", "no agent: SSH_AUTH_SOCK is not set")
    end
    local self = setmetatable({ path = paths.expand(path), closed = false }, Agent)
-   local fd, err = connect(self, core.now() + 1)
+   local fd, err = connect(self, loop.now() + 1)
    if not fd then
       return nil, err
    end
@@ -231,7 +231,7 @@ end
 ---@return table? err `agent`, `timeout`
 function Agent:identities(timeout)
    args.check("identities", 1, timeout, { "number", "nil" })
-   local kind, data = request(self, string.char(REQUEST_IDENTITIES), timeout and core.now() + timeout)
+   local kind, data = request(self, string.char(REQUEST_IDENTITIES), timeout and loop.now() + timeout)
    if not kind then
       return nil, data
    elseif kind ~= IDENTITIES_ANSWER then
@@ -257,7 +257,7 @@ function Agent:sign(blob, data, flags, timeout)
    args.check("sign", 3, flags, { "number", "nil" })
    args.check("sign", 4, timeout, { "number", "nil" })
    local kind, answer = request(self, string.pack(">Bs4s4I4", SIGN_REQUEST, blob, data, flags or 0),
-      timeout and core.now() + timeout)
+      timeout and loop.now() + timeout)
    if not kind then
       return nil, answer
    elseif kind ~= SIGN_RESPONSE then

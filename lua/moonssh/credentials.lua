@@ -5,10 +5,10 @@
 --- without a passphrase; `unlock` then finds them out.
 
 local agents = require "moonssh.agent"
-local core = require "moonssh.core"
 local deadlines = require "moonssh.deadline"
 local errors = require "moonssh.errors"
 local key = require "moonssh.key"
+local loop = require "moonssh.loop"
 local paths = require "moonssh.paths"
 
 ---@class moonssh.credentials
@@ -20,7 +20,7 @@ Credentials.__index = Credentials
 local credentials = {}
 
 local function time_left(limit)
-   return limit.at and math.max(0, limit.at - core.now())
+   return limit.at and math.max(0, limit.at - loop.now())
 end
 
 -- --- signing
@@ -158,7 +158,8 @@ function credentials.collect(options, limit)
    end
    local only = options.identities_only
    if only == nil then
-      only = options.identity ~= nil
+      -- An empty list beside an agent means that there are no files, not that the agent is to be of no use.
+      only = options.identity ~= nil and not (identity[1] == nil and options.agent)
    end
    for _, held in ipairs(not only and self.identities or {}) do
       -- Certificates need more than a signature by their type's name, and DSA is gone.

@@ -1,10 +1,10 @@
 --- Deadlines that move: the time that passes inside the user's own functions is not the peer's.
 
-local core = require "moonssh.core"
+local loop = require "moonssh.loop"
 
 local deadline = {}
 
---- A deadline as a table `{ at = seconds on core.now's clock, or nil for none }`, from a number, nil, or such a table.
+--- A deadline as a table `{ at = seconds on the loop's clock, or nil for none }`, from a number, nil, or such a table.
 ---@param value number|{ at: number? }|nil
 ---@return { at: number? }
 function deadline.of(value)
@@ -17,10 +17,10 @@ end
 --- Calls one of the user's functions and moves the deadline by the time that it took. What it raises is raised.
 ---@return any ... its results
 function deadline.outside(limit, f, ...)
-   local started = core.now()
+   local started = loop.now()
    local results = table.pack(f(...))
    if limit.at then
-      limit.at = limit.at + (core.now() - started)
+      limit.at = limit.at + (loop.now() - started)
    end
    return table.unpack(results, 1, results.n)
 end

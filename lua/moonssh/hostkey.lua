@@ -24,12 +24,12 @@ function hostkey.complaint(policy)
    elseif type(policy) == "table" then
       for _, one in ipairs(policy) do
          if not is_fingerprint(one) then
-            return "a list in 'host_keys' holds fingerprints"
+            return "'host_keys': a list of fingerprints expected"
          end
       end
-      return policy[1] == nil and "the list in 'host_keys' is empty" or nil
+      return policy[1] == nil and "'host_keys': the list is empty" or nil
    end
-   return "unknown policy in 'host_keys'"
+   return "'host_keys': unknown policy"
 end
 
 --- The known_hosts object of an option: such an object, a path, a list of paths, or nil for an empty one.
@@ -136,21 +136,20 @@ local function learn(context, known)
    if not path then
       return nil, verdict_error(context, known, "unknown")
    end
-   local line = known_hosts.line(context.host, context.port, context.key)
-   local ok, code, message, errno = core.file.append(path, line .. "\n")
-   if not ok then
-      return nil, errors.new(code, ("cannot write the new host key to %s: %s"):format(path, message),
-         { path = path, errno = errno })
-   end
-   return true
+   return known:_learn(known_hosts.line(context.host, context.port, context.key))
 end
 
+-- Only true accepts. A function that fails has not accepted, and the error says why it failed.
 local function ask(context, f, verdict, limit)
-   if deadlines.outside(limit, f, context.asked_host, context.asked_port, context.key, verdict) == true then
+   local ok, answer = pcall(deadlines.outside, limit, f, context.asked_host, context.asked_port, context.key, verdict)
+   if ok and answer == true then
       return true
+   elseif not ok and errors.is(answer) and answer.code == "cancelled" then
+      error(answer, 0)
    end
-   return nil, refusal("host_key_rejected", ("the host key %s of %s was not accepted"):format(context.fingerprint,
-      where(context.host, context.port)), context, { verdict = verdict })
+   return nil, refusal("host_key_rejected", ("the host key %s of %s was not accepted%s"):format(context.fingerprint,
+      where(context.host, context.port), ok and "" or ": " .. tostring(answer)), context,
+      { verdict = verdict, cause = not ok and answer or nil })
 end
 
 local function decide(context, options, limit)
@@ -185,7 +184,7 @@ end
 ---@return true|nil
 ---@return table? err
 function hostkey.verify(session, options, deadline)
-   local host_key, err = key.from_blob(session._core:host_key())
+   local host_key, err = key.from_blob(session._host_key_blob)
    if not host_key then
       return nil, err
    end

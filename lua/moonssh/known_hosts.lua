@@ -329,6 +329,20 @@ local function change(self, what)
    parse_all(self)
 end
 
+--- Writes a line down at once, whatever else is not saved yet.
+---@return true|nil
+---@return table? err
+function KnownHosts:_learn(line)
+   local path = self.paths[1]
+   local ok, code, message, errno = core.file.append(path, line .. "\n")
+   if not ok then
+      return nil, errors.new(code, ("cannot write %s: %s"):format(path, message), { path = path, errno = errno })
+   end
+   apply(self._lines[path], { line = line })
+   parse_all(self)
+   return true
+end
+
 --- Makes a key known of a host, in the first file. `save` writes it.
 ---@return true
 function KnownHosts:add(host, port, host_key, options)

@@ -251,6 +251,10 @@ Login["password"] = function(self)
    local outcome, prompt = self:answer()
    if outcome == "auth_password_change" then
       return self:change_password(password, prompt)
+   elseif outcome == "failure" and not self:may("password") then
+      -- A server without this method has not judged the password: it may still answer a question.
+      self.spent = false
+      self.unavailable = true
    end
    return outcome, prompt
 end
@@ -274,7 +278,7 @@ end
 -- prompt.
 function Login:answers_to(name, instruction, prompts)
    local interactive = self.options.interactive
-   if #prompts == 1 and not prompts[1].echo and self:has("password") then
+   if #prompts == 1 and not prompts[1].echo and self.options.password ~= nil and not self.spent then
       self.spent = true
       self.asked = true
       local password = self:password_of(prompts[1].text)
@@ -331,9 +335,10 @@ function Login:has(method)
    if method == "publickey" then
       return self.next_key <= #self.credentials.candidates
    elseif method == "password" then
-      return self.options.password ~= nil and not self.spent
+      return self.options.password ~= nil and not self.spent and not self.unavailable
    end
-   return (self.options.interactive ~= nil or self:has("password")) and not self.asked_interactively
+   local password = self.options.password ~= nil and not self.spent
+   return (self.options.interactive ~= nil or password) and not self.asked_interactively
 end
 
 local function is_in(list, name)

@@ -124,7 +124,7 @@ function Race:start_next()
       self:note(address, pending, message)
    elseif pending then
       table.insert(self.pending, { fd = fd, address = address })
-      self.next_start = core.now() + STAGGER
+      self.next_start = loop.now() + STAGGER
    else
       return fd
    end
@@ -182,11 +182,11 @@ function net.race(addresses, host, port, bind_address, deadline)
       next_start = 0,
    }, Race)
    while race.addresses[1] or race.pending[1] do
-      if deadline and core.now() >= deadline then
+      if deadline and loop.now() >= deadline then
          return nil, timeout_error("connect", host, port)
       end
       local fd
-      if race.addresses[1] and core.now() >= race.next_start then
+      if race.addresses[1] and loop.now() >= race.next_start then
          fd = race:start_next()
       elseif race.pending[1] then
          fd = race:wait(deadline)

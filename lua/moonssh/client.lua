@@ -1,0 +1,232 @@
+--- `connect`: from a destination to a session that is logged in.
+
+local agents = require "moonssh.agent"
+local algorithms = require "moonssh.algorithms"
+local args = require "moonssh.args"
+local auth = require "moonssh.auth"
+local core = require "moonssh.core"
+local destinations = require "moonssh.destination"
+local errors = require "moonssh.errors"
+local hostkey = require "moonssh.hostkey"
+local key = require "moonssh.key"
+local loop = require "moonssh.loop"
+local net = require "moonssh.net"
+local paths = require "moonssh.paths"
+local Session = require "moonssh.session"
+
+local DEFAULT_PORT = 22
+local DEFAULT_TIMEOUT = 30
+
+local default_identities = { "~/.ssh/id_ed25519", "~/.ssh/id_ecdsa", "~/.ssh/id_rsa" }
+local default_known_hosts = { "~/.ssh/known_hosts", "/etc/ssh/ssh_known_hosts" }
+
+local client = {}
+
+local families = { any = true, inet = true, inet6 = true }
+
+-- Those of the login and of the session come from there; the session's timeout has another name here.
+local connect_options = args.join(Session.options, auth.options, {
+   port = "integer",
+   timeout = "number",
+   session_timeout = "number",
+   host_keys = { "string", "table", "function" },
+   known_hosts = { "string", "table" },
+   host_key_alias = "string",
+   bind_address = "string",
+   address_family = "string",
+   socket = { "integer", "table", "userdata" },
+})
+
+local function check(options)
+   auth.check_options("connect", 2, options)
+   Session.check_options("connect", 2, options)
+   local port, family = options.port, options.address_family
+   local complaint = hostkey.complaint(options.host_keys)
+      or port and (port < 1 or port > 65535) and "'port': a number from 1 to 65535 expected"
+      or family and not families[family] and "'address_family': 'any', 'inet' or 'inet6' expected"
+      or options.user and destinations.complaint("user", options.user) and "'user': not a login name"
+   if complaint then
+      args.bad("connect", 2, "option " .. complaint)
+   end
+end
+
+-- --- what the options do not say
+
+-- The identities of the home folder that are there.
+local function home_identities()
+   local found = {}
+   for _, path in ipairs(default_identities) do
+      local text, _, _, errno = core.file.read(paths.expand(path))
+      if text or errno ~= core.file.ENOENT then
+         table.insert(found, path)
+      end
+   end
+   return found
+end
+
+-- The options of the login, with what ssh takes from the home folder and the environment.
+local function login_options(options, user)
+   local login = { user = user }
+   for name in pairs(auth.options) do
+      login[name] = login[name] or options[name]
+   end
+   if options.identity == nil then
+      login.identity = home_identities()
+      login.identities_only = options.identities_only or false
+   else
+      login.identities_only = options.identities_only
+   end
+   return login
+end
+
+-- The agent of the environment. One that is not there any more is no reason to fail: nobody asked for it. Who says
+-- that there is no identity gets none of its either.
+local function environment_agent(options)
+   local path = os.getenv("SSH_AUTH_SOCK")
+   local identity = options.identity
+   if not path or path == "" or type(identity) == "table" and not key.is(identity) and identity[1] == nil
+      and options.identities_only ~= false then
+      return nil
+   end
+   return agents.open(path)
+end
+
+local function session_options(options, target, known)
+   local resolved = algorithms.resolve("connect", options.algorithms, options.compression)
+   if not resolved.host_key then
+      resolved.host_key = table.concat(hostkey.order(algorithms.defaults("host_key"), target, known), ",")
+   end
+   local result = { timeout = options.session_timeout, _algorithms = resolved }
+   for name in pairs(Session.options) do
+      if name ~= "timeout" then
+         result[name] = options[name]
+      end
+   end
+   return result
+end
+
+-- --- one attempt
+
+-- What an attempt has open; leaving it without success, by an error or cancelled, closes it all.
+local Attempt = {}
+Attempt.__index = Attempt
+
+function Attempt:__close()
+   if self.agent then
+      self.agent:close()
+   end
+   if self.done then
+      return
+   end
+   -- Once a session has taken the socket, it closes it.
+   local taken = self.session and self.session._socket ~= nil
+   if self.session then
+      self.session:close()
+   end
+   if self.fd and not taken then
+      net.close(self.fd)
+   end
+end
+
+-- The socket to use: the caller's, or one of ours, or none where the callbacks carry the session.
+local function open_socket(attempt, options, target, limit)
+   if options.socket ~= nil then
+      return options.socket
+   end
+   local callbacks = options.callbacks or {}
+   if callbacks.send and callbacks.recv then
+      return nil
+   end
+   local fd, err = net.connect(target.host, target.port, options, limit.at)
+   attempt.fd = fd
+   return fd, err
+end
+
+local function attempt_once(target, options, sessions, limit)
+   local attempt <close> = setmetatable({}, Attempt)
+   local socket, err = open_socket(attempt, options, target, limit)
+   if err then
+      return nil, err
+   end
+   local session
+   session, err = Session.new(sessions)
+   if not session then
+      return nil, err
+   end
+   attempt.session = session
+   if attempt.fd then
+      session:_own_socket()
+   end
+   local ok
+   ok, err = session:handshake(socket, {
+      host = target.host,
+      port = target.port,
+      host_key_alias = options.host_key_alias,
+      host_keys = options.host_keys or "strict",
+      known_hosts = target.known,
+   }, limit)
+   if ok then
+      local login = login_options(options, target.user)
+      if options.agent == nil then
+         attempt.agent = environment_agent(options)
+         login.agent = attempt.agent
+      end
+      ok, err = session:authenticate(login, limit)
+   end
+   if not ok then
+      return nil, err
+   end
+   attempt.done = true
+   return session
+end
+
+-- --- the public call
+
+-- The host, port and user to connect to, and what is known of the host.
+local function target_of(destination, options)
+   local target, complaint = destinations.parse(destination)
+   if not target then
+      args.bad("connect", 1, complaint)
+   end
+   target.user = options.user or target.user or core.file.user()
+   target.port = options.port or target.port or DEFAULT_PORT
+   target.host_key_alias = options.host_key_alias
+   local err
+   target.known, err = hostkey.known(options.known_hosts or default_known_hosts)
+   if not target.known then
+      return nil, err
+   end
+   if not target.user then
+      return nil, errors.new("io", "the login name of this process is not known")
+   end
+   return target
+end
+
+--- Resolves, connects, exchanges keys, verifies the host key and logs in.
+---@param destination string `[user@]host[:port]` or `ssh://user@host:port`
+---@param options table|nil see API
+---@return moonssh.session|nil
+---@return table? err
+function client.connect(destination, options)
+   args.check("connect", 1, destination, "string")
+   options = args.options("connect", 2, options, connect_options)
+   check(options)
+   local target, err = target_of(destination, options)
+   if not target then
+      return nil, err
+   end
+   local sessions = session_options(options, target, target.known)
+   local timeout = options.timeout or DEFAULT_TIMEOUT
+   local limit = { at = timeout < math.huge and loop.now() + timeout or nil }
+   local session
+   session, err = attempt_once(target, options, sessions, limit)
+   if not session and err.code == "negotiation" and err.what == "strict" and options.socket == nil
+      and not (options.callbacks and options.callbacks.recv) and not options.require_strict then
+      -- The server has no strict key exchange, and what was agreed on is unsafe without it: once more, without that.
+      sessions._algorithms = algorithms.safe(sessions._algorithms)
+      session, err = attempt_once(target, options, sessions, limit)
+   end
+   return session, err
+end
+
+return client

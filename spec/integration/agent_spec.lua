@@ -1,0 +1,105 @@
+-- Logging in to sshd with keys that a real ssh-agent holds.
+
+local dial = require "spec.support.dial"
+local keys = require "spec.support.keys"
+local process = require "spec.support.process"
+local server = require "spec.support.server"
+local socket = require "moonssh_testing".socket
+local ssh = require "moonssh"
+local tmp = require "spec.support.tmp"
+
+describe("with an agent", function()
+   local sshd, agent, folder
+
+   setup(function()
+      sshd = server.sshd()
+   end)
+
+   teardown(function()
+      sshd:stop()
+   end)
+
+   before_each(function()
+      agent = server.agent()
+      folder = tmp.dir()
+   end)
+
+   after_each(function()
+      agent:stop()
+      folder:remove()
+   end)
+
+   for _, type in ipairs{ "ed25519", "ecdsa", "rsa" } do
+      it("that holds an " .. type .. " key we log in", function()
+         agent:add(sshd.key_paths[type])
+         local session <close> = assert(dial(sshd, { agent = agent.path, identity = nil }))
+         assert.equal("publickey", session.info.auth)
+      end)
+   end
+
+   it("given as a handle we log in, and the handle stays open", function()
+      agent:add(sshd.key_path)
+      local handle <close> = assert(ssh.agent(agent.path))
+      local session <close> = assert(dial(sshd, { agent = handle }))
+      assert.is_false(handle.closed)
+      assert.equal(1, #assert(handle:identities()))
+      assert.equal("publickey", session.info.auth)
+   end)
+
+   it("the right one of several keys is found", function()
+      for i = 1, 3 do
+         agent:add(keys.make(folder, "stranger" .. i, { type = "ed25519" }))
+      end
+      agent:add(sshd.key_paths.rsa)
+      local session <close> = assert(dial(sshd, { agent = agent.path, identities_only = false }))
+      assert.equal("publickey", session.info.auth)
+   end)
+
+   it("the private half of an identity is the agent's, without its passphrase", function()
+      local path = keys.make(folder, "locked", { type = "ed25519", passphrase = "a passphrase", rounds = 2 })
+      process.check{ "cp", sshd.key_path .. ".pub", path .. ".pub" }
+      agent:add(sshd.key_path)
+      local session <close> = assert(dial(sshd, { agent = agent.path, identity = path }))
+      assert.equal("publickey", session.info.auth)
+   end)
+
+   it("a public file is enough as identity", function()
+      agent:add(sshd.key_path)
+      local session <close> = assert(dial(sshd, { agent = agent.path, identity = sshd.key_path .. ".pub" }))
+      assert.equal("publickey", session.info.auth)
+   end)
+
+   it("only the keys of identity are offered, unless told otherwise", function()
+      local stranger = keys.make(folder, "stranger", { type = "ed25519" })
+      agent:add(sshd.key_path)
+      local session, err = dial(sshd, { agent = agent.path, identity = stranger })
+      assert.is_nil(session)
+      assert.equal("auth_failed", err.code)
+      local other <close> = assert(dial(sshd, { agent = agent.path, identity = stranger, identities_only = false }))
+      assert.equal("publickey", other.info.auth)
+   end)
+
+   it("that is not there the error says so", function()
+      local session, err = dial(sshd, { agent = folder:path("nothing") })
+      assert.is_nil(session)
+      assert.equal("agent", err.code)
+   end)
+
+   it("that hangs the deadline of connect holds", function()
+      local listener = assert(socket.listen(folder:path("silent")))
+      local session, err = dial(sshd, { agent = folder:path("silent"), timeout = 0.5 })
+      socket.close(listener)
+      assert.is_nil(session)
+      assert.equal("timeout", err.code)
+   end)
+
+   it("session:auth_agent logs in step by step", function()
+      agent:add(sshd.key_path)
+      local fd = assert(socket.connect(sshd.host, sshd.port))
+      local session <close> = assert(ssh.session())
+      assert(session:handshake(fd, { host = sshd.host, port = sshd.port, known_hosts = sshd.known_hosts_path }))
+      assert.is_true(session:auth_agent(sshd.user, agent.path))
+      session:close()
+      socket.close(fd)
+   end)
+end)
