@@ -51,6 +51,10 @@ uint8_t *mssh_packet_in_room(mssh_packet_in *in, size_t *room)
         *room = in->room = bytes->cap - bytes->end;
         return bytes->data + bytes->end;
     }
+    if (missing(in) == 0 && mssh_buf_len(bytes) >= READ_LEAST) { /* it is to be taken first */
+        *room = in->room = 0;
+        return bytes->data;
+    }
     if (mssh_buf_len(bytes) > 0) {
         least /= 2;
     } else if (bytes->cap > in->read_size) {
@@ -58,10 +62,6 @@ uint8_t *mssh_packet_in_room(mssh_packet_in *in, size_t *room)
     }
     if (least < missing(in))
         least = missing(in);
-    if (least > bytes->max - mssh_buf_len(bytes)) { /* what is there is to be taken first */
-        *room = in->room = 0;
-        return bytes->data;
-    }
     place = mssh_buf_reserve(bytes, least);
     if (place == NULL)
         return NULL;

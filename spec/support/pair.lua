@@ -32,12 +32,12 @@ local function with(options, role, more)
    return all
 end
 
--- Options are those of testing.transport.new. `more` has those that only the server gets.
-function Pair.new(options, more)
+-- Options are those of testing.transport.new. `more` has those that only the server gets, `heap` is the client's own.
+function Pair.new(options, more, heap)
    local self = setmetatable({}, Pair)
    more = with(more, "server")
    more.host_keys = more.host_keys or { Pair.key("ed25519") }
-   self.client = assert(testing.transport.new(with(options, "client")))
+   self.client = assert(testing.transport.new(with(options, "client", { heap = heap or options and options.heap })))
    self.server = assert(testing.transport.new(with(options, "server", more)))
    self.events = { client = {}, server = {} }
    self.wire = { client = {}, server = {} } -- all that a side has sent, if kept
