@@ -137,14 +137,12 @@ describe("a KEXINIT", function()
    end)
 
    it("is no negotiation with an empty list", function()
-      for n, what in ipairs{ "kex", "host_key", "cipher", "cipher", [7] = "compression", [8] = "compression" } do
-         if what then
-            local failure, client = given(with(n, ""))
-            assert.equal("negotiation", failure.code)
-            assert.equal(3, failure.reason)
-            assert.equal(what, client:negotiation().what)
-            assert.equal("", client:negotiation().theirs)
-         end
+      for n, what in pairs{ "kex", "host_key", "cipher", "cipher", [7] = "compression", [8] = "compression" } do
+         local failure, client = given(with(n, ""))
+         assert.equal("negotiation", failure.code)
+         assert.equal(3, failure.reason)
+         assert.equal(what, client:negotiation().what)
+         assert.equal("", client:negotiation().theirs)
       end
    end)
 
@@ -159,8 +157,9 @@ describe("a KEXINIT", function()
    it("may choose differently for each direction", function()
       local pair = Pair.new()
       assert(pair.client:start())
-      assert(pair.server:kexinit(kexinit{ marks = STRICT.marks, host_key = "ssh-ed25519", lists = {
-         it(("of a %s for a wrong %s is dropped in rekeys, too, and not kept"):format(side, case[1]), function()
+      local lists = { [3] = "aes256-ctr", [4] = "chacha20-poly1305@openssh.com", [5] = "hmac-sha2-512",
+         [8] = "zlib@openssh.com" }
+      assert(pair.server:kexinit(kexinit{ marks = STRICT.marks, host_key = "ssh-ed25519", lists = lists }))
       pair:run()
       local info = pair.client:info()
       assert.equal("aes256-ctr", info.cipher_send)
