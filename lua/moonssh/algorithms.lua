@@ -127,9 +127,9 @@ local function resolve_kind(fname, kind, option)
    return list, sign == "-" and {} or names
 end
 
--- Naming a cipher that is unsafe without strict key exchange allows it there.
+-- Whether a cipher is unsafe without strict key exchange. Naming it allows it there.
 local function is_unsafe(kind, name)
-   return kind == "cipher" and name:find("^chacha20") ~= nil or kind == "mac" and name:find("-etm@", 1, true) ~= nil
+   return kind == "cipher" and name:find("^chacha20") ~= nil
 end
 
 --- What core.session takes, from the options `algorithms` and `compression` of a public function. A wrong option
@@ -169,25 +169,22 @@ function algorithms.resolve(fname, option, compression)
    return result
 end
 
---- The same without what is unsafe when the server has no strict key exchange.
+--- The same without the ciphers that are unsafe when the server has no strict key exchange; nil if none is left.
 ---@param resolved table what `resolve` gave
----@return table
+---@return table|nil
 function algorithms.safe(resolved)
    local result = {}
    for name, value in pairs(resolved) do
       result[name] = value
    end
-   for _, kind in ipairs{ "cipher", "mac" } do
-      local names = resolved[kind] and split(resolved[kind]) or defaults[kind]
-      local left = {}
-      for _, name in ipairs(names) do
-         if not is_unsafe(kind, name) then
-            left[#left + 1] = name
-         end
+   local left = {}
+   for _, name in ipairs(resolved.cipher and split(resolved.cipher) or defaults.cipher) do
+      if not is_unsafe("cipher", name) then
+         left[#left + 1] = name
       end
-      result[kind] = table.concat(left, ",")
    end
-   return result
+   result.cipher = table.concat(left, ",")
+   return left[1] and result or nil
 end
 
 return algorithms

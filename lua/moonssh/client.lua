@@ -224,7 +224,9 @@ function client.connect(destination, options)
       and not (options.callbacks and options.callbacks.recv) and not options.require_strict then
       -- The server has no strict key exchange, and what was agreed on is unsafe without it: once more, without that.
       sessions._algorithms = algorithms.safe(sessions._algorithms)
-      session, err = attempt_once(target, options, sessions, limit)
+      if sessions._algorithms then
+         session, err = attempt_once(target, options, sessions, limit)
+      end
    end
    return session, err
 end

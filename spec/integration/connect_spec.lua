@@ -1,0 +1,665 @@
+-- From a destination to a socket: names, addresses, deadlines, and what is left open when it fails.
+
+local account = require "spec.support.account"
+local core = require "moonssh.core"
+local dial = require "spec.support.dial"
+local keys = require "spec.support.keys"
+local loop = require "moonssh.loop"
+local net = require "moonssh.net"
+local Peer = require "spec.support.peer"
+local process = require "spec.support.process"
+local server = require "spec.support.server"
+local socket = require "moonssh_testing".socket
+local ssh = require "moonssh"
+local tmp = require "spec.support.tmp"
+
+-- The sockets that are open, as text. What the collector would close counts as well.
+local function open_sockets()
+   local list = {}
+   for socket_name in process.check{ "ls", "-l", ("/proc/%d/fd"):format(process.pid()) }:gmatch("socket:%S+") do
+      list[#list + 1] = socket_name
+   end
+   table.sort(list)
+   return table.concat(list, " ")
+end
+
+-- Runs f and sees that it leaves no more sockets than there were, before anything is collected.
+local function leaves_nothing_open(f)
+   collectgarbage()
+   collectgarbage("stop")
+   local before = open_sockets()
+   local ok, err = pcall(f)
+   local after = open_sockets()
+   collectgarbage("restart")
+   assert(ok, err)
+   assert.equal(before, after)
+end
+
+-- A port on which connections are neither taken nor refused: its queue is full.
+local function busy_port()
+   local fd, port = assert(socket.listen("127.0.0.1", 0))
+   local held = {}
+   for i = 1, 300 do
+      local address = assert(core.resolve("127.0.0.1", port):result())[1]
+      local client, pending = core.socket.connect(address)
+      held[i] = client
+      if pending and not loop.wait(client, "w", loop.now() + 0.02) then
+         break
+      end
+   end
+   return port, function()
+      for _, client in ipairs(held) do
+         net.close(client)
+      end
+      socket.close(fd)
+   end
+end
+
+describe("connect", function()
+   local sshd, folder
+
+   setup(function()
+      sshd = server.sshd()
+   end)
+
+   teardown(function()
+      sshd:stop()
+   end)
+
+   before_each(function()
+      folder = tmp.dir()
+   end)
+
+   after_each(function()
+      folder:remove()
+   end)
+
+   it("takes user and port from the destination, in either form, or from the options", function()
+      for _, to in ipairs{ "%s@127.0.0.1:%d", "ssh://%s@127.0.0.1:%d", "ssh://%s@127.0.0.1:%d/" } do
+         local session <close> = assert(dial(sshd, { to = to:format(sshd.user, sshd.port) }))
+         assert.equal(sshd.user, session.info.user)
+      end
+      local session <close> = assert(dial(sshd, { to = "nobody@127.0.0.1:1", user = sshd.user, port = sshd.port }))
+      assert.equal(sshd.user, session.info.user)
+   end)
+
+   it("runs a command on what it connected to", function()
+      local session <close> = assert(dial(sshd))
+      local result = assert(session:run("echo hello; exit 3"))
+      assert.equal("hello\n", result.stdout)
+      assert.equal(3, result.status)
+   end)
+
+   it("resolves a name", function()
+      local path = folder:write("known", ("[localhost]:%d %s\n"):format(sshd.port, sshd.host_keys.ed25519))
+      local session <close> = assert(dial(sshd, { to = ("%s@localhost:%d"):format(sshd.user, sshd.port),
+         known_hosts = path }))
+      assert.is_nil(session.failure)
+   end)
+
+   it("says that a name does not resolve, naming the stage by its code", function()
+      local session, err = dial(sshd, { to = "moon@no..such..name" })
+      assert.is_nil(session)
+      assert.equal("resolve", err.code)
+      assert.matches("no..such..name", err.message, 1, true)
+   end)
+
+   it("says that a port refuses", function()
+      local fd, port = assert(socket.listen("127.0.0.1", 0))
+      socket.close(fd)
+      leaves_nothing_open(function()
+         local session, err = dial(sshd, { to = "moon@127.0.0.1:" .. port })
+         assert.is_nil(session)
+         assert.equal("refused", err.code)
+         assert.matches("127.0.0.1", err.message, 1, true)
+         assert.equal(port, err.port)
+      end)
+   end)
+
+   it("raises for a destination that is none", function()
+      for _, to in ipairs{ "", "-oX", "a b", "moon@", "moon@host:port", "ssh://host/path" } do
+         assert.error_matches(function() dial(sshd, { to = to }) end, "bad argument #1 to 'connect'")
+      end
+      assert.error_matches(function() ssh.connect() end, "bad argument #1 to 'connect'")
+   end)
+
+   it("raises for options that are none", function()
+      local function raises(options, text)
+         assert.error_matches(function() dial(sshd, options) end, text)
+      end
+      raises({ comand = 1 }, "unknown option 'comand'")
+      raises({ port = 0 }, "option 'port'")
+      raises({ port = 65536 }, "option 'port'")
+      raises({ timeout = "1" }, "option 'timeout'")
+      raises({ address_family = "inet5" }, "option 'address_family'")
+      raises({ user = "-l" }, "option 'user'")
+      raises({ algorithms = "modern" }, "unknown preset 'modern'")
+      raises({ algorithms = { cipher = "rot13" } }, "unknown algorithm 'rot13'")
+      raises({ algorithms = { ciphers = "rot13" } }, "unknown option 'ciphers'")
+      raises({ callbacks = { ignor = print } }, "ignor")
+      -- Those of features that are not there yet.
+      for _, name in ipairs{ "jump", "proxy_command", "config", "forward_agent" } do
+         raises({ [name] = "x" }, ("unknown option '%s'"):format(name))
+      end
+   end)
+
+   it("negotiates what algorithms names, in each of its forms", function()
+      local cases = {
+         { { cipher = { "aes256-ctr" }, mac = "hmac-sha2-512" }, "aes256-ctr", "hmac-sha2-512" },
+         { { cipher = "^aes192-ctr", mac = "^hmac-sha2-256" }, "aes192-ctr", "hmac-sha2-256" },
+         { { cipher = "-aes*gcm*,chacha20*,aes128-ctr,aes192*", mac = "-*etm*,hmac-sha2-256" }, "aes256-ctr",
+            "hmac-sha2-512" },
+      }
+      for _, case in ipairs(cases) do
+         local session <close> = assert(dial(sshd, { algorithms = case[1] }))
+         assert.same({ send = case[2], recv = case[2] }, session.info.cipher)
+         assert.same({ send = case[3], recv = case[3] }, session.info.mac)
+      end
+      local session <close> = assert(dial(sshd, { compression = true }))
+      assert.same({ send = "zlib@openssh.com", recv = "zlib@openssh.com" }, session.info.compression)
+   end)
+
+   it("gives the session its timeout, callbacks and abstract", function()
+      local seen = 0
+      local session <close> = assert(dial(sshd, { session_timeout = 7, abstract = "mine", callbacks = {
+         send = function(fd, buffer, length, flags, abstract)
+            assert.equal("mine", abstract)
+            seen = seen + 1
+            return ssh.socket_send(fd, buffer, length, flags)
+         end,
+      } }))
+      assert.equal(7, session.timeout)
+      assert.is_true(seen > 1)
+   end)
+
+   describe("over a socket of the caller's", function()
+      it("leaves it open", function()
+         local fd = assert(socket.connect(sshd.host, sshd.port))
+         local session = assert(dial(sshd, { socket = fd }))
+         assert.equal("hi\n", assert(session:run("echo hi")).stdout)
+         session:close()
+         assert.is_true(pcall(socket.write, fd, "x"))
+         socket.close(fd)
+      end)
+
+      it("takes an object with getfd", function()
+         local fd = assert(socket.connect(sshd.host, sshd.port))
+         local session <close> = assert(dial(sshd, { socket = { getfd = function() return fd end } }))
+         assert.equal("hi\n", assert(session:run("echo hi")).stdout)
+         session:close()
+         socket.close(fd)
+      end)
+   end)
+
+   describe("fails and leaves nothing open", function()
+      it("when the host key is unknown", function()
+         leaves_nothing_open(function()
+            local session, err = dial(sshd, { known_hosts = folder:path("none") })
+            assert.is_nil(session)
+            assert.equal("host_key_unknown", err.code)
+         end)
+      end)
+
+      it("when the login fails", function()
+         local stranger = keys.make(folder, "stranger", { type = "ed25519" })
+         leaves_nothing_open(function()
+            local session, err = dial(sshd, { identity = stranger })
+            assert.is_nil(session)
+            assert.equal("auth_failed", err.code)
+         end)
+      end)
+
+      it("when there is no algorithm in common", function()
+         local narrow <close> = server.sshd{ config = "Ciphers aes256-ctr\nMACs hmac-sha2-256" }
+         leaves_nothing_open(function()
+            local session, err = dial(narrow, { algorithms = { cipher = { "aes128-gcm@openssh.com" } } })
+            assert.is_nil(session)
+            assert.equal("negotiation", err.code)
+            assert.matches("cipher", err.what)
+         end)
+      end)
+
+      it("when a function of the caller's raises", function()
+         leaves_nothing_open(function()
+            assert.error_matches(function()
+               dial(sshd, { password = function() error("no terminal") end })
+            end, "no terminal")
+         end)
+      end)
+
+      it("when the task is cancelled, wherever it waits", function()
+         local listener, port = assert(socket.listen("127.0.0.1", 0))
+         leaves_nothing_open(function()
+            local task = ssh.spawn(function()
+               dial(sshd, { to = "moon@127.0.0.1:" .. port })
+            end)
+            ssh.loop.sleep(0.05)
+            task:cancel()
+            local accepted = assert(socket.accept(listener, 5))
+            socket.close(accepted)
+         end)
+         socket.close(listener)
+      end)
+   end)
+
+   describe("ends in the timeout, with its stage,", function()
+      -- Connects to a server that one task plays; serve(fd) has the accepted descriptor.
+      local function timeout_with(serve, options)
+         local listener, port = assert(socket.listen("127.0.0.1", 0))
+         local fd
+         local task = ssh.spawn(function()
+            loop.wait(listener, "r")
+            fd = assert(socket.accept(listener, 0))
+            core.socket.prepare(fd)
+            serve(fd)
+         end)
+         local given = { to = "moon@127.0.0.1:" .. port, timeout = 0.3 }
+         for name, value in pairs(options or {}) do
+            given[name] = value
+         end
+         local session, err = dial(sshd, given)
+         task:cancel()
+         if fd then
+            net.close(fd)
+         end
+         net.close(listener)
+         assert.is_nil(session)
+         assert.equal("timeout", err.code)
+         return err.stage
+      end
+
+      -- Serves with a server made by hand, which falls silent when it comes to a step.
+      local function silent_at(step)
+         return function(fd)
+            local silent
+            local peer = Peer.new{ steps = { [step] = function(self)
+               silent = silent or self:take()
+            end } }
+            peer:start()
+            while true do
+               local bytes = peer:take()
+               if silent then
+                  bytes, silent = silent, ""
+               end
+               if bytes ~= "" then
+                  core.socket.send(fd, bytes)
+               end
+               loop.wait(fd, "r")
+               local data = core.socket.recv(fd, 65536)
+               if data == "" then
+                  return
+               elseif data then
+                  peer:feed(data)
+               end
+            end
+         end
+      end
+
+      it("when the server says nothing", function()
+         assert.equal("identification", timeout_with(function() end))
+      end)
+
+      it("when the server drips", function()
+         assert.equal("identification", timeout_with(function(fd)
+            while true do
+               core.socket.send(fd, "x")
+               loop.sleep(0.02)
+            end
+         end))
+      end)
+
+      it("when the server stops in the key exchange", function()
+         assert.equal("kex", timeout_with(function(fd)
+            core.socket.send(fd, "SSH-2.0-silent\r\n")
+         end))
+      end)
+
+      it("when the server stops after its host key", function()
+         assert.equal("kex", timeout_with(silent_at("newkeys"), { host_keys = "off" }))
+      end)
+
+      it("when the server stops in the login", function()
+         for _, step in ipairs{ "service_request", "userauth" } do
+            assert.equal("auth", timeout_with(silent_at(step), { host_keys = "off" }), step)
+         end
+      end)
+
+      it("when connections are not taken", function()
+         local port, release = busy_port()
+         leaves_nothing_open(function()
+            local session, err = dial(sshd, { to = "moon@127.0.0.1:" .. port, timeout = 0.1 })
+            assert.is_nil(session)
+            assert.equal("timeout", err.code)
+            assert.equal("connect", err.stage)
+         end)
+         release()
+      end)
+
+      it("when the name server says nothing", function()
+         local real, near, far = core.resolve, core.socket.pair()
+         core.resolve = function()
+            return {
+               fd = function() return near end,
+               result = function() return nil, "again" end,
+               close = function() end,
+            }
+         end
+         local session, err = dial(sshd, { to = "moon@web1", timeout = 0.05 })
+         core.resolve = real
+         net.close(near)
+         net.close(far)
+         assert.is_nil(session)
+         assert.equal("timeout", err.code)
+         assert.equal("resolve", err.stage)
+      end)
+   end)
+
+   it("does not hold up other tasks", function()
+      local port, release = busy_port()
+      local ticks, done = 0, false
+      local ticking = ssh.spawn(function()
+         while not done do
+            ssh.loop.sleep(0.005)
+            ticks = ticks + 1
+         end
+      end)
+      dial(sshd, { to = "moon@127.0.0.1:" .. port, timeout = 0.1 })
+      done = true
+      ticking:wait()
+      release()
+      assert.is_true(ticks >= 5)
+   end)
+
+   it("is done by many tasks at once", function()
+      local hosts = {}
+      for i = 1, 8 do
+         hosts[i] = i
+      end
+      local results = ssh.map(hosts, function(i)
+         local session <close> = assert(dial(sshd))
+         return assert(session:run("echo " .. i)).stdout
+      end, { concurrency = 8 })
+      for i = 1, 8 do
+         assert.equal(i .. "\n", results[i])
+      end
+   end)
+
+   describe("to a server without strict key exchange", function()
+      local listener, port, peers, serving
+
+      -- Serves one server made by hand after the other.
+      before_each(function()
+         listener, port = assert(socket.listen("127.0.0.1", 0))
+         peers = {}
+         serving = ssh.spawn(function()
+            while true do
+               loop.wait(listener, "r")
+               local fd = assert(socket.accept(listener, 0))
+               core.socket.prepare(fd)
+               local peer = Peer.new{ strict = false,
+                  cipher = { "chacha20-poly1305@openssh.com", "aes128-ctr" } }
+               table.insert(peers, peer)
+               ssh.spawn(function()
+                  peer:start()
+                  repeat
+                     local bytes = peer:take()
+                     if bytes ~= "" then
+                        core.socket.send(fd, bytes)
+                     end
+                     loop.wait(fd, "r")
+                     local data, _, _, errno = core.socket.recv(fd, 65536)
+                     if data and data ~= "" then
+                        peer:feed(data)
+                     end
+                  until data == "" or not data and errno ~= core.EAGAIN
+                  net.close(fd)
+               end)
+            end
+         end)
+      end)
+
+      after_each(function()
+         serving:cancel()
+         net.close(listener)
+      end)
+
+      local function connect(options)
+         options.to = "moon@127.0.0.1:" .. port
+         options.host_keys = "off"
+         return dial(sshd, options)
+      end
+
+      local chacha_first = { cipher = "^chacha20-poly1305@openssh.com" }
+
+      it("connects anew without chacha20, if that was agreed on and not asked for", function()
+         local session <close> = assert(connect{})
+         assert.equal(2, #peers)
+         assert.equal("aes128-ctr", session.info.cipher.send)
+         assert.is_false(session.info.strict)
+         assert.equal(0, #peers[1]:seen("USERAUTH_REQUEST"))
+      end)
+
+      it("does not connect anew where nothing else is left", function()
+         local session, err = connect{ algorithms = { cipher = "-aes*" } }
+         assert.is_nil(session)
+         assert.equal("negotiation", err.code)
+         assert.equal("strict", err.what)
+         assert.equal(1, #peers)
+      end)
+
+      it("does not take it for having been named with a MAC", function()
+         local session <close> = assert(connect{ algorithms = { mac = "^hmac-sha2-256-etm@openssh.com" } })
+         assert.equal("aes128-ctr", session.info.cipher.send)
+      end)
+
+      it("takes chacha20 where it is asked for by name", function()
+         local session <close> = assert(connect{ algorithms = chacha_first })
+         assert.equal(1, #peers)
+         assert.equal("chacha20-poly1305@openssh.com", session.info.cipher.send)
+         assert.is_false(session.info.strict)
+      end)
+
+      it("refuses it with require_strict", function()
+         local session, err = connect{ require_strict = true }
+         assert.is_nil(session)
+         assert.equal("negotiation", err.code)
+         assert.equal("strict", err.what)
+         assert.equal(1, #peers)
+      end)
+   end)
+end)
+
+describe("racing addresses", function()
+   local function address(text, port)
+      return assert(core.resolve(text, port):result())[1]
+   end
+
+   local function free_port()
+      local fd, port = assert(socket.listen("127.0.0.1", 0))
+      socket.close(fd)
+      return port
+   end
+
+   it("tries the families in turn, the first one's first", function()
+      local mixed = net.interleave{ { family = "inet6", text = "a" }, { family = "inet6", text = "b" },
+         { family = "inet6", text = "c" }, { family = "inet", text = "d" }, { family = "inet", text = "e" } }
+      local order = {}
+      for i, one in ipairs(mixed) do
+         order[i] = one.text
+      end
+      assert.equal("adbec", table.concat(order))
+      assert.same({}, net.interleave{})
+   end)
+
+   it("goes on at once when an address refuses", function()
+      local fd, port = assert(socket.listen("127.0.0.1", 0))
+      local started = loop.now()
+      local client = assert(net.race({ address("127.0.0.1", free_port()), address("127.0.0.1", free_port()),
+         address("127.0.0.1", port) }, "x", port, nil, loop.now() + 10))
+      assert.is_true(loop.now() - started < 0.25, "it does not wait for the next address's turn")
+      net.close(client)
+      socket.close(fd)
+   end)
+
+   it("does not wait for an address that says nothing, and closes it", function()
+      local busy, release = busy_port()
+      local fd, port = assert(socket.listen("127.0.0.1", 0))
+      leaves_nothing_open(function()
+         local client = assert(net.race({ address("127.0.0.1", busy), address("127.0.0.1", port) }, "x", port, nil,
+            loop.now() + 10))
+         local accepted = assert(socket.accept(fd, 5))
+         net.close(client)
+         socket.close(accepted)
+      end)
+      release()
+      socket.close(fd)
+   end)
+
+   it("tells every address that failed", function()
+      local first, second = free_port(), free_port()
+      local client, err = net.race({ address("127.0.0.1", first), address("127.0.0.2", second) }, "web1", first, nil,
+         loop.now() + 10)
+      assert.is_nil(client)
+      assert.equal("refused", err.code)
+      assert.equal(2, #err.attempts)
+      assert.matches("127.0.0.1: .*; 127.0.0.2: ", err.message)
+   end)
+
+   it("prefers neither family over the one that answers", function()
+      local fd, port = socket.listen("::1", 0)
+      if not fd then
+         pending("no IPv6 here")
+         return
+      end
+      for _, addresses in ipairs{
+         { address("::1", port), address("127.0.0.1", port) },
+         { address("127.0.0.1", port), address("::1", port) },
+      } do
+         local client = assert(net.race(addresses, "x", port, nil, loop.now() + 10))
+         local accepted = assert(socket.accept(fd, 5))
+         net.close(client)
+         socket.close(accepted)
+      end
+      socket.close(fd)
+   end)
+
+   it("keeps to address_family and bind_address", function()
+      local fd, port = assert(socket.listen("127.0.0.1", 0))
+      local client, err = net.connect("127.0.0.1", port, { address_family = "inet6" }, loop.now() + 10)
+      assert.is_nil(client)
+      assert.equal("resolve", err.code)
+      client = assert(net.connect("localhost", port, { address_family = "inet", bind_address = "127.0.0.3" },
+         loop.now() + 10))
+      local accepted = assert(socket.accept(fd, 5))
+      net.close(client)
+      socket.close(accepted)
+      socket.close(fd)
+   end)
+end)
+
+describe("what is taken from the home folder and the environment", function()
+   local sshd, folder, home
+
+   setup(function()
+      if account.available() then
+         sshd = server.sshd()
+      end
+   end)
+
+   teardown(function()
+      if sshd then
+         sshd:stop()
+      end
+   end)
+
+   before_each(function()
+      if not sshd then
+         pending("libnss-wrapper is not installed")
+         return
+      end
+      folder = tmp.dir()
+      home = account.create(folder, { user = sshd.user })
+   end)
+
+   after_each(function()
+      if folder then
+         folder:remove()
+      end
+   end)
+
+   -- Runs a script as somebody with that home. `to` is the destination in it.
+   local function run(text, env)
+      local all = { SSH_AUTH_SOCK = false }
+      for _, from in ipairs{ home.env, env or {} } do
+         for name, value in pairs(from) do
+            all[name] = value
+         end
+      end
+      local script = folder:write("script.lua", ('local ssh, to = require "moonssh", "127.0.0.1:%d"\n'):format(sshd.port)
+         .. text)
+      return process.run{ process.lua, script, env = all }
+   end
+
+   local connect = [[
+      local session <close> = assert(ssh.connect(to))
+      io.write(session.info.user, " ", session.info.auth)
+   ]]
+
+   local function install(name, from)
+      process.check{ "cp", from, home.home .. "/.ssh/" .. name }
+   end
+
+   it("are login name, identity and known_hosts", function()
+      install("known_hosts", sshd.known_hosts_path)
+      for _, type in ipairs{ "ed25519", "ecdsa", "rsa" } do
+         install("id_" .. type, sshd.key_paths[type])
+         assert.equal(sshd.user .. " publickey", run(connect).stdout)
+         os.remove(home.home .. "/.ssh/id_" .. type)
+      end
+   end)
+
+   it("are the keys of the agent", function()
+      install("known_hosts", sshd.known_hosts_path)
+      local agent <close> = server.agent()
+      agent:add(sshd.key_path)
+      assert.equal(sshd.user .. " publickey", run(connect, { SSH_AUTH_SOCK = agent.path }).stdout)
+      local result = run([[
+         for _, options in ipairs{ { agent = false }, { identity = {} }, { identity = to } } do
+            local session, err = ssh.connect(to, options)
+            io.write(tostring(session), " ", err.code, "\n")
+         end
+      ]], { SSH_AUTH_SOCK = agent.path })
+      assert.equal("nil auth_failed\nnil auth_failed\nnil io\n", result.stdout)
+   end)
+
+   it("are not needed: an agent that is gone is passed over", function()
+      install("known_hosts", sshd.known_hosts_path)
+      install("id_ed25519", sshd.key_path)
+      assert.equal(sshd.user .. " publickey", run(connect, { SSH_AUTH_SOCK = folder:path("gone") }).stdout)
+   end)
+
+   it("is a known_hosts that is made when accept-new learns the first key", function()
+      install("id_ed25519", sshd.key_path)
+      local result = run([[
+         assert(ssh.connect(to, { host_keys = "accept-new" })):close()
+         assert(ssh.connect("~" and to)):close()
+         io.write("fine")
+      ]])
+      assert.equal("fine", result.stdout, result.stderr)
+      assert.matches("^%[127.0.0.1%]:%d+ ssh%-ed25519 ", folder:read("home/.ssh/known_hosts"))
+   end)
+
+   it("is nothing where options name something else, and nothing at all for a bare session", function()
+      install("id_ed25519", sshd.key_path)
+      install("known_hosts", sshd.known_hosts_path)
+      local result = run(([[
+         local session, err = ssh.connect(to, { known_hosts = "%s" })
+         io.write(err.code, "\n")
+         session, err = ssh.connect(to, { identity = {}, password = "wrong" })
+         io.write(table.concat(err.tried, ","), "\n")
+         session, err = ssh.connect(to, { identity = "~/.ssh/other" })
+         io.write(err.code, " ", err.path, "\n")
+      ]]):format(folder:path("none")))
+      assert.equal(("host_key_unknown\npassword\nio %s/.ssh/other\n"):format(home.home), result.stdout, result.stderr)
+   end)
+end)
