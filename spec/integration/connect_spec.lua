@@ -1,59 +1,16 @@
 -- From a destination to a socket: names, addresses, deadlines, and what is left open when it fails.
 
-local account = require "spec.support.account"
 local core = require "moonssh.core"
 local dial = require "spec.support.dial"
 local keys = require "spec.support.keys"
 local loop = require "moonssh.loop"
 local net = require "moonssh.net"
 local Peer = require "spec.support.peer"
-local process = require "spec.support.process"
 local server = require "spec.support.server"
 local socket = require "moonssh_testing".socket
+local sockets = require "spec.support.sockets"
 local ssh = require "moonssh"
 local tmp = require "spec.support.tmp"
-
--- The sockets that are open, as text. What the collector would close counts as well.
-local function open_sockets()
-   local list = {}
-   for socket_name in process.check{ "ls", "-l", ("/proc/%d/fd"):format(process.pid()) }:gmatch("socket:%S+") do
-      list[#list + 1] = socket_name
-   end
-   table.sort(list)
-   return table.concat(list, " ")
-end
-
--- Runs f and sees that it leaves no more sockets than there were, before anything is collected.
-local function leaves_nothing_open(f)
-   collectgarbage()
-   collectgarbage("stop")
-   local before = open_sockets()
-   local ok, err = pcall(f)
-   local after = open_sockets()
-   collectgarbage("restart")
-   assert(ok, err)
-   assert.equal(before, after)
-end
-
--- A port on which connections are neither taken nor refused: its queue is full.
-local function busy_port()
-   local fd, port = assert(socket.listen("127.0.0.1", 0))
-   local held = {}
-   for i = 1, 300 do
-      local address = assert(core.resolve("127.0.0.1", port):result())[1]
-      local client, pending = core.socket.connect(address)
-      held[i] = client
-      if pending and not loop.wait(client, "w", loop.now() + 0.02) then
-         break
-      end
-   end
-   return port, function()
-      for _, client in ipairs(held) do
-         net.close(client)
-      end
-      socket.close(fd)
-   end
-end
 
 describe("connect", function()
    local sshd, folder
@@ -107,7 +64,7 @@ describe("connect", function()
    it("says that a port refuses", function()
       local fd, port = assert(socket.listen("127.0.0.1", 0))
       socket.close(fd)
-      leaves_nothing_open(function()
+      sockets.leaves_nothing_open(function()
          local session, err = dial(sshd, { to = "moon@127.0.0.1:" .. port })
          assert.is_nil(session)
          assert.equal("refused", err.code)
@@ -193,7 +150,7 @@ describe("connect", function()
 
    describe("fails and leaves nothing open", function()
       it("when the host key is unknown", function()
-         leaves_nothing_open(function()
+         sockets.leaves_nothing_open(function()
             local session, err = dial(sshd, { known_hosts = folder:path("none") })
             assert.is_nil(session)
             assert.equal("host_key_unknown", err.code)
@@ -202,7 +159,7 @@ describe("connect", function()
 
       it("when the login fails", function()
          local stranger = keys.make(folder, "stranger", { type = "ed25519" })
-         leaves_nothing_open(function()
+         sockets.leaves_nothing_open(function()
             local session, err = dial(sshd, { identity = stranger })
             assert.is_nil(session)
             assert.equal("auth_failed", err.code)
@@ -211,7 +168,7 @@ describe("connect", function()
 
       it("when there is no algorithm in common", function()
          local narrow <close> = server.sshd{ config = "Ciphers aes256-ctr\nMACs hmac-sha2-256" }
-         leaves_nothing_open(function()
+         sockets.leaves_nothing_open(function()
             local session, err = dial(narrow, { algorithms = { cipher = { "aes128-gcm@openssh.com" } } })
             assert.is_nil(session)
             assert.equal("negotiation", err.code)
@@ -220,7 +177,7 @@ describe("connect", function()
       end)
 
       it("when a function of the caller's raises", function()
-         leaves_nothing_open(function()
+         sockets.leaves_nothing_open(function()
             assert.error_matches(function()
                dial(sshd, { password = function() error("no terminal") end })
             end, "no terminal")
@@ -229,7 +186,7 @@ describe("connect", function()
 
       it("when the task is cancelled, wherever it waits", function()
          local listener, port = assert(socket.listen("127.0.0.1", 0))
-         leaves_nothing_open(function()
+         sockets.leaves_nothing_open(function()
             local task = ssh.spawn(function()
                dial(sshd, { to = "moon@127.0.0.1:" .. port })
             end)
@@ -325,8 +282,8 @@ describe("connect", function()
       end)
 
       it("when connections are not taken", function()
-         local port, release = busy_port()
-         leaves_nothing_open(function()
+         local port, release = sockets.busy_port()
+         sockets.leaves_nothing_open(function()
             local session, err = dial(sshd, { to = "moon@127.0.0.1:" .. port, timeout = 0.1 })
             assert.is_nil(session)
             assert.equal("timeout", err.code)
@@ -355,7 +312,7 @@ describe("connect", function()
    end)
 
    it("does not hold up other tasks", function()
-      local port, release = busy_port()
+      local port, release = sockets.busy_port()
       local ticks, done = 0, false
       local ticking = ssh.spawn(function()
          while not done do
@@ -466,200 +423,5 @@ describe("connect", function()
          assert.equal("strict", err.what)
          assert.equal(1, #peers)
       end)
-   end)
-end)
-
-describe("racing addresses", function()
-   local function address(text, port)
-      return assert(core.resolve(text, port):result())[1]
-   end
-
-   local function free_port()
-      local fd, port = assert(socket.listen("127.0.0.1", 0))
-      socket.close(fd)
-      return port
-   end
-
-   it("tries the families in turn, the first one's first", function()
-      local mixed = net.interleave{ { family = "inet6", text = "a" }, { family = "inet6", text = "b" },
-         { family = "inet6", text = "c" }, { family = "inet", text = "d" }, { family = "inet", text = "e" } }
-      local order = {}
-      for i, one in ipairs(mixed) do
-         order[i] = one.text
-      end
-      assert.equal("adbec", table.concat(order))
-      assert.same({}, net.interleave{})
-   end)
-
-   it("goes on at once when an address refuses", function()
-      local fd, port = assert(socket.listen("127.0.0.1", 0))
-      local started = loop.now()
-      local client = assert(net.race({ address("127.0.0.1", free_port()), address("127.0.0.1", free_port()),
-         address("127.0.0.1", port) }, "x", port, nil, loop.now() + 10))
-      assert.is_true(loop.now() - started < 0.25, "it does not wait for the next address's turn")
-      net.close(client)
-      socket.close(fd)
-   end)
-
-   it("does not wait for an address that says nothing, and closes it", function()
-      local busy, release = busy_port()
-      local fd, port = assert(socket.listen("127.0.0.1", 0))
-      leaves_nothing_open(function()
-         local client = assert(net.race({ address("127.0.0.1", busy), address("127.0.0.1", port) }, "x", port, nil,
-            loop.now() + 10))
-         local accepted = assert(socket.accept(fd, 5))
-         net.close(client)
-         socket.close(accepted)
-      end)
-      release()
-      socket.close(fd)
-   end)
-
-   it("tells every address that failed", function()
-      local first, second = free_port(), free_port()
-      local client, err = net.race({ address("127.0.0.1", first), address("127.0.0.2", second) }, "web1", first, nil,
-         loop.now() + 10)
-      assert.is_nil(client)
-      assert.equal("refused", err.code)
-      assert.equal(2, #err.attempts)
-      assert.matches("127.0.0.1: .*; 127.0.0.2: ", err.message)
-   end)
-
-   it("prefers neither family over the one that answers", function()
-      local fd, port = socket.listen("::1", 0)
-      if not fd then
-         pending("no IPv6 here")
-         return
-      end
-      for _, addresses in ipairs{
-         { address("::1", port), address("127.0.0.1", port) },
-         { address("127.0.0.1", port), address("::1", port) },
-      } do
-         local client = assert(net.race(addresses, "x", port, nil, loop.now() + 10))
-         local accepted = assert(socket.accept(fd, 5))
-         net.close(client)
-         socket.close(accepted)
-      end
-      socket.close(fd)
-   end)
-
-   it("keeps to address_family and bind_address", function()
-      local fd, port = assert(socket.listen("127.0.0.1", 0))
-      local client, err = net.connect("127.0.0.1", port, { address_family = "inet6" }, loop.now() + 10)
-      assert.is_nil(client)
-      assert.equal("resolve", err.code)
-      client = assert(net.connect("localhost", port, { address_family = "inet", bind_address = "127.0.0.3" },
-         loop.now() + 10))
-      local accepted = assert(socket.accept(fd, 5))
-      net.close(client)
-      socket.close(accepted)
-      socket.close(fd)
-   end)
-end)
-
-describe("what is taken from the home folder and the environment", function()
-   local sshd, folder, home
-
-   setup(function()
-      if account.available() then
-         sshd = server.sshd()
-      end
-   end)
-
-   teardown(function()
-      if sshd then
-         sshd:stop()
-      end
-   end)
-
-   before_each(function()
-      if not sshd then
-         pending("libnss-wrapper is not installed")
-         return
-      end
-      folder = tmp.dir()
-      home = account.create(folder, { user = sshd.user })
-   end)
-
-   after_each(function()
-      if folder then
-         folder:remove()
-      end
-   end)
-
-   -- Runs a script as somebody with that home. `to` is the destination in it.
-   local function run(text, env)
-      local all = { SSH_AUTH_SOCK = false }
-      for _, from in ipairs{ home.env, env or {} } do
-         for name, value in pairs(from) do
-            all[name] = value
-         end
-      end
-      local script = folder:write("script.lua", ('local ssh, to = require "moonssh", "127.0.0.1:%d"\n'):format(sshd.port)
-         .. text)
-      return process.run{ process.lua, script, env = all }
-   end
-
-   local connect = [[
-      local session <close> = assert(ssh.connect(to))
-      io.write(session.info.user, " ", session.info.auth)
-   ]]
-
-   local function install(name, from)
-      process.check{ "cp", from, home.home .. "/.ssh/" .. name }
-   end
-
-   it("are login name, identity and known_hosts", function()
-      install("known_hosts", sshd.known_hosts_path)
-      for _, type in ipairs{ "ed25519", "ecdsa", "rsa" } do
-         install("id_" .. type, sshd.key_paths[type])
-         assert.equal(sshd.user .. " publickey", run(connect).stdout)
-         os.remove(home.home .. "/.ssh/id_" .. type)
-      end
-   end)
-
-   it("are the keys of the agent", function()
-      install("known_hosts", sshd.known_hosts_path)
-      local agent <close> = server.agent()
-      agent:add(sshd.key_path)
-      assert.equal(sshd.user .. " publickey", run(connect, { SSH_AUTH_SOCK = agent.path }).stdout)
-      local result = run([[
-         for _, options in ipairs{ { agent = false }, { identity = {} }, { identity = to } } do
-            local session, err = ssh.connect(to, options)
-            io.write(tostring(session), " ", err.code, "\n")
-         end
-      ]], { SSH_AUTH_SOCK = agent.path })
-      assert.equal("nil auth_failed\nnil auth_failed\nnil io\n", result.stdout)
-   end)
-
-   it("are not needed: an agent that is gone is passed over", function()
-      install("known_hosts", sshd.known_hosts_path)
-      install("id_ed25519", sshd.key_path)
-      assert.equal(sshd.user .. " publickey", run(connect, { SSH_AUTH_SOCK = folder:path("gone") }).stdout)
-   end)
-
-   it("is a known_hosts that is made when accept-new learns the first key", function()
-      install("id_ed25519", sshd.key_path)
-      local result = run([[
-         assert(ssh.connect(to, { host_keys = "accept-new" })):close()
-         assert(ssh.connect("~" and to)):close()
-         io.write("fine")
-      ]])
-      assert.equal("fine", result.stdout, result.stderr)
-      assert.matches("^%[127.0.0.1%]:%d+ ssh%-ed25519 ", folder:read("home/.ssh/known_hosts"))
-   end)
-
-   it("is nothing where options name something else, and nothing at all for a bare session", function()
-      install("id_ed25519", sshd.key_path)
-      install("known_hosts", sshd.known_hosts_path)
-      local result = run(([[
-         local session, err = ssh.connect(to, { known_hosts = "%s" })
-         io.write(err.code, "\n")
-         session, err = ssh.connect(to, { identity = {}, password = "wrong" })
-         io.write(table.concat(err.tried, ","), "\n")
-         session, err = ssh.connect(to, { identity = "~/.ssh/other" })
-         io.write(err.code, " ", err.path, "\n")
-      ]]):format(folder:path("none")))
-      assert.equal(("host_key_unknown\npassword\nio %s/.ssh/other\n"):format(home.home), result.stdout, result.stderr)
    end)
 end)
