@@ -53,10 +53,9 @@ bool mssh_window_receive(mssh_window *window, size_t len)
         drop_edge(window);
         window->n_stops = 0;
     }
-    /* At the newest edge the peer waits for the reader, not for the path. */
-    if (window->n_edges > 1 && window->edges[0] == window->received) {
+    if (window->n_edges > 0 && window->edges[0] == window->received) {
         drop_edge(window);
-        if (read_up)
+        if (read_up) /* else the peer waits for the reader, not for the path */
             window->n_stops++;
     }
     return true;

@@ -3,8 +3,9 @@
  * when to grant more, and whether the window is too small for the path.
  *
  * Growth. Every grant moves the edge up to which the peer may send. A peer that ends a packet exactly at an
- * edge although a further grant is already on its way had to stop there: the window is shorter than the path.
- * That needs no clock. Sizes are odd, so that packets of a round size do not end at edges by chance.
+ * edge had to stop there; where what came before was read at once, a grant is on its way already or would
+ * have been in a larger window: the window is shorter than the path. That needs no clock. Sizes are odd, so
+ * that packets of a round size do not end at edges by chance.
  */
 #ifndef MSSH_CONNECTION_WINDOW_H
 #define MSSH_CONNECTION_WINDOW_H

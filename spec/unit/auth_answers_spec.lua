@@ -284,6 +284,8 @@ describe("the server's authentication message", function()
       states.probe_asked(auth)
       auth:handle(failure("publickey"))
       auth:probe("u", "ssh-ed25519", "OTHER")
+      assert.equal("pk_ok", auth:handle(string.pack(">Bs4s4", 60, "ssh-ed25519", "OTHER")).type)
+      auth:probe("u", "ssh-ed25519", "THIRD")
       rejected(messages.pk_ok)
    end)
 

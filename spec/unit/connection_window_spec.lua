@@ -262,6 +262,39 @@ describe("a receive window", function()
       assert.equal(2 * MIB - 1, connection:state(channel).window)
    end)
 
+   it("does not grow on a long path for a reader that is always half a window behind", function()
+      local channel, id, credit = opened()
+      local received, unread = 0, 0
+      local grants = {}
+      while received < 100 * MIB do
+         while grants[1] and (grants[1].at <= received or credit == 0) do
+            credit = credit + table.remove(grants, 1).bytes
+         end
+         local len = math.min(32768, credit)
+         receive(id, len)
+         credit, received, unread = credit - len, received + len, unread + len
+         if unread > MIB then
+            connection:consumed(channel, unread - MIB)
+            unread = MIB
+         end
+         for _, payload in ipairs((connection:sent())) do
+            table.insert(grants, { at = received + 12 * MIB, bytes = messages.parse(payload).bytes })
+         end
+      end
+      assert.equal(2 * MIB - 1, connection:state(channel).window)
+   end)
+
+   it("grows where it is no larger than a packet", function()
+      renew { initial_window = 1001, max_window = 100000 }
+      local channel, id, credit = opened()
+      for _ = 1, 100 do
+         receive(id, math.min(credit, 32768))
+         connection:consumed(channel, credit)
+         credit = credit - math.min(credit, 32768) + granted()
+      end
+      assert.is_true(connection:state(channel).window > 32768)
+   end)
+
    it("of many channels stay below the maximum together, and none is left without", function()
       renew { max_channels = 1024 }
       local sum, least = 0, math.huge

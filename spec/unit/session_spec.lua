@@ -338,8 +338,11 @@ describe("a session", function()
 
       it("IGNORE and DEBUG before the keys are exchanged", function()
          new()
-         assert.same({ nil, "state" }, { pair.session:ignore("x") })
-         assert.same({ nil, "state" }, { pair.session:debug(true, "x", "") })
+         for _ = 1, 2 do
+            assert.same({ nil, "state" }, { pair.session:ignore("x") })
+            assert.same({ nil, "state" }, { pair.session:debug(true, "x", "") })
+            pair:start()
+         end
       end)
    end)
 
@@ -444,6 +447,7 @@ describe("a session", function()
       it("when we disconnect", function()
          new():run_to("opened")
          assert(pair.session:disconnect(11, "enough"))
+         assert.same({ nil, "closed" }, { pair.session:write(pair.channel, "x") })
          failed("closed", 0)
          pair:run()
          assert.same({ "disconnected", 11 }, { pair.server.failed.code, pair.server.failed.reason })
