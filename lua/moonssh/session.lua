@@ -16,7 +16,7 @@ local transport = require "moonssh.transport"
 ---@field closed boolean
 ---@field failure moonssh.error|nil what ended it
 ---@field banner string|nil the server's authentication banner
----@field info table see API
+---@field info table see API; after close as it was then
 local Session = { __name = "moonssh.session" }
 
 local SOFTWARE = "moonssh_0.1"
@@ -253,7 +253,9 @@ function Session:trace(f)
 end
 
 function getters.info(self)
-   args.handle(self, "session", "info")
+   if self._core_closed then
+      return self._last_info
+   end
    local info = self._core:info()
    info.user, info.auth = self._user, self._auth
    info.callbacks_dropped = self._callbacks_dropped
@@ -353,6 +355,7 @@ function Session:_finish_close()
    end
    pump.wake_all(self)
    self:_close_socket()
+   self._last_info, self._core_closed = getters.info(self), true
    handle:close()
    if err then
       error(err, 0)

@@ -111,7 +111,7 @@ local function write_by_handler(session, f)
       local ok, result = callbacks.call(session, "send", f, session._socket, buffer, length, 0, session.abstract,
          session)
       local sent = ok and math.type(result) and math.tointeger(result)
-      if session.closed then
+      if session.closed and not session._released then -- it has closed the session, which was not being closed
          if sent and sent >= 1 and sent <= length then
             handle:output_done(sent)
          end

@@ -171,14 +171,19 @@ local function describe(cause)
    return { cause = cause, traceback = debug.traceback(tostring(cause), 2) }
 end
 
--- The body of every coroutine of the loop: runs one fiber after the other.
+local function execute(fiber)
+   local results = table.pack(xpcall(fiber.f, describe, table.unpack(fiber, 1, fiber.n)))
+   if not results[1] and type(results[2]) ~= "table" then -- describe itself failed
+      results[2] = { cause = results[2], traceback = tostring(results[2]) }
+   end
+   fiber.results = results
+end
+
+-- The body of every coroutine of the loop: runs one fiber after the other, and holds none in between.
 local function body(fiber)
    while true do
-      local results = table.pack(xpcall(fiber.f, describe, table.unpack(fiber, 1, fiber.n)))
-      if not results[1] and type(results[2]) ~= "table" then -- describe itself failed
-         results[2] = { cause = results[2], traceback = tostring(results[2]) }
-      end
-      fiber.results = results
+      execute(fiber)
+      fiber = nil -- luacheck: ignore
       fiber = yield(ENDED)
    end
 end

@@ -1,0 +1,226 @@
+local loop = require "moonssh.loop"
+local memory = require "spec.support.memory"
+local messages = require "spec.support.messages"
+
+local GCM, CHACHA = "aes128-gcm@openssh.com", "chacha20-poly1305@openssh.com"
+
+-- Every way to protect a packet. `raw`: the packet is shown as it came, without so many bytes of MAC, and not as the
+-- payload; `packed`: the payload that is shown is compressed.
+local modes = {
+   { "AES-GCM", cipher = GCM, raw = 16 },
+   { "chacha20-poly1305", cipher = CHACHA, raw = 16 },
+   { "encrypt-and-MAC", cipher = "aes256-ctr", mac = "hmac-sha2-256" },
+   { "encrypt-then-MAC", cipher = "aes128-ctr", mac = "hmac-sha2-512-etm@openssh.com", raw = 64 },
+   { "encrypt-and-MAC with compression", cipher = "aes192-ctr", mac = "hmac-sha2-512",
+      compression = "zlib@openssh.com", packed = true },
+   { "AES-GCM with compression", cipher = "aes256-gcm@openssh.com", compression = "zlib@openssh.com", raw = 16 },
+}
+
+local function connect(mode, handler)
+   local names = {
+      cipher = { mode.cipher },
+      mac = mode.mac and { mode.mac },
+      compression = mode.compression and { mode.compression },
+   }
+   local link = memory.connect{ session = { algorithms = names, callbacks = { macerror = handler } } }
+   -- Flips a bit of the MAC, or tag, of the next packets: of all that are sent at a time, the last one.
+   function link:send_wrong(payload)
+      self:send(payload)
+      self.change = function(bytes)
+         self.change = nil
+         self.wrong = bytes
+         return bytes:sub(1, -2) .. string.char(bytes:byte(-1) ~ 1)
+      end
+      return self
+   end
+   return link
+end
+
+for _, mode in ipairs(modes) do
+   describe("with " .. mode[1], function()
+      describe("a wrong MAC", function()
+         it("ends the session when there is no macerror callback", function()
+            local link = connect(mode)
+            link:send_wrong(messages.ignore("damaged"))
+            local ok, err = link.session:ping()
+            assert.is_nil(ok)
+            assert.equal("mac", err.code)
+            assert.equal(err, link.session.failure)
+            assert.equal(5, link.server:received("disconnect")[1].reason)
+         end)
+
+         it("is accepted with 0, and the stream stays in step", function()
+            local packets, ignored = {}, {}
+            local link = connect(mode, function(_, packet)
+               table.insert(packets, packet)
+               return 0
+            end)
+            link.session:callback_set("ignore", function(_, message)
+               table.insert(ignored, message)
+            end)
+            link:send_wrong(messages.ignore("damaged")):settle()
+            assert.equal(1, #packets)
+            assert.same({ "damaged" }, ignored)
+            assert.equal("hello", assert(link.session:run("echo hello")).stdout)
+            link:send_wrong(messages.ignore("again")):settle()
+            assert.same({ "damaged", "again" }, ignored)
+            local data = ("0123456789"):rep(20000)
+            assert.equal(data, assert(link.session:run("cat", { stdin = data })).stdout)
+            assert.is_true(link.session:rekey())
+            assert.equal("hello", assert(link.session:run("echo hello")).stdout)
+         end)
+
+         it("is accepted for data of a channel", function()
+            local link = connect(mode, function() return 0 end)
+            link.server.exec = function(channel)
+               link:send_wrong("")
+               channel:write("damaged but taken")
+               channel:finish(0)
+            end
+            link.server.send = (function(original)
+               return function(server, payload)
+                  return payload == "" and server or original(server, payload)
+               end
+            end)(link.server.send)
+            assert.equal("damaged but taken", assert(link.session:run("x")).stdout)
+         end)
+
+         it("ends the session for every answer but 0", function()
+            for _, answer in ipairs{ 1, -1, 0.5, "0", "", false, true, {} } do
+               local link = connect(mode, function() return answer end)
+               link:send_wrong(messages.ignore("damaged"))
+               local ok, err = link.session:ping()
+               assert.is_nil(ok)
+               assert.equal("mac", err.code)
+               assert.equal(5, link.server:received("disconnect")[1].reason)
+            end
+            local link = connect(mode, function() end)
+            link:send_wrong(messages.ignore("damaged"))
+            assert.equal("mac", select(2, link.session:ping()).code)
+         end)
+      end)
+
+      it("the callback gets the session, what there is to see of the packet, and abstract", function()
+         local seen
+         local link = connect(mode, function(...)
+            seen = table.pack(...)
+            return 0
+         end)
+         link.session.abstract = "mine"
+         link:send_wrong(messages.ignore("damaged")):settle()
+         assert.equal(3, seen.n)
+         assert.equal(link.session, seen[1])
+         assert.equal("mine", seen[3])
+         if mode.raw then
+            -- All of it but the tag, as it came.
+            assert.equal(link.wrong:sub(1, -1 - mode.raw), seen[2])
+         elseif not mode.packed then
+            assert.equal(messages.ignore("damaged"), seen[2])
+         else
+            assert.is_true(#seen[2] > 0)
+         end
+      end)
+   end)
+end
+
+describe("the macerror callback", function()
+   local mode = modes[1]
+
+   it("that throws ends the session with code mac, and its error is raised", function()
+      local cause = {}
+      local link = connect(mode, function()
+         load("error(...)")(cause)
+      end)
+      link:send_wrong(messages.ignore("damaged"))
+      local ok, err = pcall(link.session.ping, link.session)
+      assert.is_false(ok)
+      assert.equal("callback", err.code)
+      assert.equal(cause, err.cause)
+      assert.equal("macerror", err.callback)
+      assert.equal("mac", link.session.failure.code)
+      assert.equal(5, link.server:received("disconnect")[1].reason)
+   end)
+
+   it("cannot wait, nor yield", function()
+      for _, wait in ipairs{ function() loop.sleep(0) end, coroutine.yield } do
+         local link = connect(mode, function()
+            wait()
+            return 0
+         end)
+         link:send_wrong(messages.ignore("damaged"))
+         local ok, err = pcall(link.session.ping, link.session)
+         assert.is_false(ok)
+         assert.equal("callback", err.code)
+         assert.equal("mac", link.session.failure.code)
+      end
+   end)
+
+   it("cannot call its own session, but for callbacks and close", function()
+      local problem
+      local link = connect(mode, function(session)
+         problem = select(2, pcall(session.ping, session))
+         session:callback_set("debug", nil)
+         return 0
+      end)
+      link:send_wrong(messages.ignore("damaged")):settle()
+      assert.is_truthy(problem:find("'ping' called on its own session from the macerror callback", 1, true))
+      assert.is_nil(link.session.failure)
+   end)
+
+   it("may replace itself, or give itself up: then the next wrong MAC ends the session", function()
+      local calls = 0
+      local link = connect(mode, function(session)
+         calls = calls + 1
+         session:callback_set("macerror", nil)
+         return 0
+      end)
+      link:send_wrong(messages.ignore("one")):settle()
+      assert.is_nil(link.session.failure)
+      link:send_wrong(messages.ignore("two")):settle()
+      assert.equal(1, calls)
+      assert.equal("mac", link.session.failure.code)
+   end)
+
+   it("may close the session", function()
+      local link = connect(mode, function(session)
+         session:close()
+         return 0
+      end)
+      link:send_wrong(messages.ignore("damaged"))
+      local ok, err = link.session:ping()
+      assert.is_nil(ok)
+      assert.equal("closed", err.code)
+      assert.is_true(link.session.closed)
+   end)
+
+   it("is not asked about packets that are out of form", function()
+      local calls = 0
+      local link = connect(mode, function()
+         calls = calls + 1
+         return 0
+      end)
+      link:send(messages.ignore("x"))
+      link.change = function(bytes)
+         return "\127\255\255\255" .. bytes:sub(5)
+      end
+      local ok, err = link.session:ping()
+      assert.is_nil(ok)
+      assert.is_true(err.code == "protocol" or err.code == "mac", err.code)
+      assert.equal(0, calls)
+   end)
+
+   it("does not keep the session it captures from being collected", function()
+      local weak = setmetatable({}, { __mode = "k" })
+      do
+         local link
+         link = connect(mode, function()
+            return link.session and 0
+         end)
+         weak[link.session] = true
+         link:send_wrong(messages.ignore("damaged")):settle()
+      end
+      collectgarbage()
+      collectgarbage()
+      assert.is_nil(next(weak))
+   end)
+end)

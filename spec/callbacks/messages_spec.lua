@@ -1,0 +1,421 @@
+local loop = require "moonssh.loop"
+local memory = require "spec.support.memory"
+local messages = require "spec.support.messages"
+local ssh = require "moonssh"
+
+-- The two kinds of message that a server may send at any time: a payload with some text, and what of the handler's
+-- arguments is that text.
+local kinds = {
+   ignore = {
+      payload = function(text) return messages.ignore(text) end,
+      text = function(_, message) return message end,
+   },
+   debug = {
+      payload = function(text) return messages.debug(true, text, "en") end,
+      text = function(_, _, message) return message end,
+   },
+}
+
+local function throw(value)
+   load("error(..., 0)")(value)
+end
+
+describe("the ignore callback", function()
+   it("gets the session, the message without its length, and abstract", function()
+      local link = memory.connect{ session = { abstract = "mine" } }
+      local seen
+      link.session:callback_set("ignore", function(...)
+         seen = table.pack(...)
+      end)
+      link:send(messages.ignore("a\0b\255")):settle()
+      assert.same({ link.session, "a\0b\255", "mine", n = 3 }, seen)
+      link:send(messages.ignore("")):settle()
+      assert.equal("", seen[2])
+   end)
+end)
+
+describe("the debug callback", function()
+   it("gets the session, always_display as a boolean, message, language, and abstract", function()
+      local link = memory.connect{ session = { abstract = "mine" } }
+      local seen
+      link.session:callback_set("debug", function(...)
+         seen = table.pack(...)
+      end)
+      link:send(messages.debug(true, "te\0xt", "en-GB")):settle()
+      assert.same({ link.session, true, "te\0xt", "en-GB", "mine", n = 5 }, seen)
+      link:send(messages.debug(false, "", "")):settle()
+      assert.same({ link.session, false, "", "", "mine", n = 5 }, seen)
+   end)
+end)
+
+for cbtype, kind in pairs(kinds) do
+   describe("the " .. cbtype .. " callback", function()
+      local link, session, seen
+
+      -- Sets a handler that notes the texts and then calls f(session, text).
+      local function handle(f)
+         return session:callback_set(cbtype, function(...)
+            local text = kind.text(...)
+            table.insert(seen, text)
+            if f then
+               f(..., text)
+            end
+         end)
+      end
+
+      local function send(...)
+         for i = 1, select("#", ...) do
+            link:send(kind.payload((select(i, ...))))
+         end
+         return link
+      end
+
+      before_each(function()
+         seen = {}
+         link = memory.connect()
+         session = link.session
+      end)
+
+      after_each(function()
+         session:close()
+      end)
+
+      it("is called for each message, in their order", function()
+         handle()
+         send("one", "two", "three"):settle()
+         assert.same({ "one", "two", "three" }, seen)
+      end)
+
+      it("is called while a call waits, and the call goes on", function()
+         handle()
+         send("one")
+         local result = assert(session:run("echo hello"))
+         assert.equal("hello", result.stdout)
+         assert.same({ "one" }, seen)
+      end)
+
+      it("gets abstract as it is at the time of the call, and may set it", function()
+         local got = {}
+         session.abstract = 1
+         session:callback_set(cbtype, function(...)
+            local arguments = table.pack(...)
+            table.insert(got, arguments[arguments.n])
+            session.abstract = session.abstract + 1
+         end)
+         send("a", "b", "c"):settle()
+         assert.same({ 1, 2, 3 }, got)
+      end)
+
+      it("is not called when it is not set", function()
+         send("one"):settle()
+         handle()
+         send("two"):settle()
+         session:callback_set(cbtype, nil)
+         send("three"):settle()
+         assert.same({ "two" }, seen)
+         assert.is_nil(session.failure)
+      end)
+
+      it("may replace itself: the next message finds the new one", function()
+         local second = {}
+         handle(function()
+            session:callback_set(cbtype, function(...)
+               table.insert(second, kind.text(...))
+               session:callback_set(cbtype, nil)
+            end)
+         end)
+         send("one", "two", "three"):settle()
+         assert.same({ "one" }, seen)
+         assert.same({ "two" }, second)
+      end)
+
+      describe("that throws", function()
+         it("has its error raised from the call that leads, and the session goes on", function()
+            local cause = {}
+            handle(function() throw(cause) end)
+            send("one")
+            local ok, err = pcall(session.ping, session)
+            assert.is_false(ok)
+            assert.equal("callback", err.code)
+            assert.equal(cause, err.cause)
+            assert.equal(cbtype, err.callback)
+            assert.is_truthy(err.traceback:find("messages_spec", 1, true))
+            assert.is_nil(session.failure)
+            session:callback_set(cbtype, nil)
+            assert.equal("hello", assert(session:run("echo hello")).stdout)
+         end)
+
+         it("has its error raised from step", function()
+            handle(function() throw("oops") end)
+            send("one")
+            local ok, err = pcall(session.step, session)
+            assert.is_false(ok)
+            assert.equal("oops", err.cause)
+            assert.is_truthy(tostring(err):find(cbtype, 1, true))
+         end)
+
+         it("cancels the call's operation as a timeout would", function()
+            handle(function() throw("oops") end)
+            link.server.exec = function(channel)
+               send("one")
+               channel:write("partial")
+            end
+            local ok = pcall(session.run, session, "endless")
+            assert.is_false(ok)
+            link:settle()
+            -- The channel was given up: the server has seen its end.
+            assert.equal(1, #link.server:received("channel_close"))
+         end)
+
+         it("leaves the other calls of the session alone", function()
+            local got
+            local other = ssh.spawn(function()
+               got = session:run("cat", { stdin = "data" })
+            end)
+            local leader = ssh.spawn(function()
+               return pcall(session.ping, session)
+            end)
+            handle(function() throw("oops") end)
+            send("one")
+            leader:wait()
+            other:wait()
+            if not got then
+               -- Then the other one led; its own call has got the error.
+               local _, err = other:wait()
+               assert.equal("callback", err.code)
+               assert.is_true(leader:wait())
+            else
+               assert.equal("data", got.stdout)
+               assert.is_false(leader:wait())
+            end
+         end)
+
+         it("does not keep the messages after it from their handlers", function()
+            local reported = {}
+            local default = loop.on_error
+            loop.on_error = function(err)
+               table.insert(reported, err.cause)
+            end
+            handle(function(_, text)
+               if text ~= "three" then
+                  throw(text)
+               end
+            end)
+            send("one", "two", "three")
+            local ok, err = pcall(session.step, session)
+            loop.on_error = default
+            assert.is_false(ok)
+            assert.equal("one", err.cause)
+            assert.same({ "two" }, reported)
+            assert.same({ "one", "two", "three" }, seen)
+         end)
+
+         it("tells loop.on_error when it had waited before", function()
+            local reported = {}
+            local default = loop.on_error
+            loop.on_error = function(err, traceback)
+               table.insert(reported, { err, traceback })
+            end
+            handle(function()
+               loop.sleep(0.001)
+               throw("late")
+            end)
+            send("one"):settle()
+            assert.is_true(session:ping() >= 0)
+            loop.sleep(0.005)
+            loop.on_error = default
+            assert.equal(1, #reported)
+            assert.equal("callback", reported[1][1].code)
+            assert.equal("late", reported[1][1].cause)
+            assert.is_truthy(reported[1][2]:find("messages_spec", 1, true))
+         end)
+      end)
+
+      describe("that waits", function()
+         it("may call anything on the session", function()
+            local outputs = {}
+            handle(function(_, text)
+               assert(session:ping())
+               outputs[#outputs + 1] = assert(session:run("echo " .. text)).stdout
+               local channel <close> = assert(session:exec("cat"))
+               assert(channel:write(text))
+               outputs[#outputs + 1] = channel:read(#text)
+               assert(session:ignore("x"))
+            end)
+            send("one")
+            assert.equal("main", assert(session:run("echo main")).stdout)
+            while #outputs < 2 do
+               loop.sleep(0.001)
+            end
+            assert.same({ "one", "one" }, outputs)
+         end)
+
+         it("does not hold up the session, nor the messages that follow", function()
+            local gate = loop.current().token()
+            local passed = 0
+            handle(function(_, text)
+               if text == "one" then
+                  loop.current().park(gate)
+                  passed = passed + 1
+               end
+            end)
+            send("one", "two")
+            assert.equal("hello", assert(session:run("echo hello")).stdout)
+            assert.same({ "one", "two" }, seen)
+            assert.equal(0, passed)
+            loop.current().unpark(gate)
+            loop.sleep(0)
+            assert.equal(1, passed)
+         end)
+
+         it("may wait where it cannot yield", function()
+            handle(function(_, text)
+               seen.inner = ("x"):gsub("x", function()
+                  return assert(session:run("echo " .. text)).stdout
+               end)
+            end)
+            send("one")
+            assert.equal("main", assert(session:run("echo main")).stdout)
+            assert.equal("one", seen.inner)
+         end)
+
+         it("may give way with a plain yield", function()
+            handle(function()
+               coroutine.yield()
+               seen.after = true
+            end)
+            send("one"):settle()
+            loop.sleep(0)
+            assert.is_true(seen.after)
+         end)
+
+         it("starts in the order of the messages, also when handlers lead the session", function()
+            handle(function()
+               assert(session:ping())
+            end)
+            for i = 1, 40 do
+               send(tostring(i))
+            end
+            assert(session:run("echo hello"))
+            local expected = {}
+            for i = 1, 40 do
+               expected[i] = tostring(i)
+            end
+            assert.same(expected, seen)
+         end)
+
+         it("is dropped and counted beyond 256 that wait", function()
+            local adapter = loop.current()
+            local gate = {}
+            handle(function()
+               gate[#gate + 1] = adapter.token()
+               adapter.park(gate[#gate])
+            end)
+            for i = 1, 300 do
+               send(tostring(i))
+            end
+            link:settle()
+            assert.equal(256, #seen)
+            assert.equal(44, session.info.callbacks_dropped)
+            for _, token in ipairs(gate) do
+               adapter.unpark(token)
+            end
+            loop.sleep(0)
+            send("again"):settle()
+            assert.equal("again", seen[257])
+            assert.equal(44, session.info.callbacks_dropped)
+            adapter.unpark(gate[257])
+            loop.sleep(0)
+         end)
+      end)
+
+      it("may close the session", function()
+         handle(function()
+            session:close()
+         end)
+         send("one", "two")
+         local result, err = session:run("echo hello")
+         assert.is_nil(result)
+         assert.equal("closed", err.code)
+         assert.is_true(session.closed)
+         assert.same({ "one" }, seen)
+         assert.equal(1, #link.server:received("disconnect"))
+      end)
+
+      it("may step the session", function()
+         handle(function(_, text)
+            if text == "one" then
+               session:step()
+            end
+         end)
+         send("one", "two"):settle()
+         assert.same({ "one", "two" }, seen)
+      end)
+
+      it("does not keep the session it captures from being collected", function()
+         local weak = setmetatable({}, { __mode = "k" })
+         do
+            local other = memory.connect()
+            weak[other.session] = true
+            other.session:callback_set(cbtype, function()
+               return other.session
+            end)
+            other:send(kind.payload("x")):settle()
+         end
+         collectgarbage()
+         collectgarbage()
+         assert.is_nil(next(weak))
+      end)
+
+      it("costs no growth when thousands of messages come", function()
+         local count = 0
+         session:callback_set(cbtype, function()
+            count = count + 1
+         end)
+         local function flood()
+            for _ = 1, 50 do
+               for _ = 1, 200 do
+                  send("12345678")
+               end
+               link:settle()
+            end
+            link.server.log = {}
+            collectgarbage()
+            collectgarbage()
+            return collectgarbage("count")
+         end
+         flood()
+         local before = flood()
+         local after = flood()
+         assert.equal(30000, count)
+         assert.is_true(after - before < 16, after - before)
+      end)
+
+      it("that is not set costs nothing, however many come", function()
+         -- What the steps allocate in which the session takes n messages; its own share is the same in each.
+         local function cost(n)
+            for i = 1, n do
+               send(("%08d and a text too long to be shared"):format(i))
+            end
+            local bytes, spent, steps = link.server:output(1 << 24), 0, 0
+            collectgarbage()
+            collectgarbage("stop")
+            while bytes ~= "" do
+               local piece = bytes:sub(1, session._core:input_room())
+               bytes = bytes:sub(#piece + 1)
+               session._core:input(piece)
+               local before = collectgarbage("count")
+               session:step()
+               spent, steps = spent + collectgarbage("count") - before, steps + 1
+            end
+            collectgarbage("restart")
+            return spent / steps
+         end
+         cost(1)
+         local one = cost(1)
+         for _ = 1, 20 do
+            assert.is_true(cost(1000) <= one)
+         end
+      end)
+   end)
+end
