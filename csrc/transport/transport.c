@@ -325,8 +325,8 @@ static bool step(mssh_transport *t, mssh_transport_event *event)
         if (t->failure.code != 0)
             return true;
         r = mssh_packet_in_next(&t->in, &payload, &t->cause);
-        if (r == MSSH_PACKET_READY)
-            (void)mssh_transport_dispatch(t, payload, event);
+        if (r == MSSH_PACKET_READY && !mssh_transport_dispatch(t, payload, event))
+            memset(event, 0, sizeof *event); /* a handler that failed may have left views in it */
         if (r == MSSH_PACKET_QUESTION) {
             t->question = MSSH_QUESTION_MAC;
             event->type = MSSH_TRANSPORT_MAC_ERROR;

@@ -23,7 +23,9 @@ local function verdict(number, state)
    if state.skips and number >= 30 and number <= 49 then
       return "dropped"
    elseif not KNOWN[number] then
-      return state.kex and state.strict and state.first and "reject" or "unimplemented"
+      -- The numbers of the connection protocol are reserved until authentication (RFC 4252 6).
+      local too_early = number >= 80 and number <= 127 and not state.open and (state.first or not state.kex)
+      return (too_early or state.kex and state.strict and state.first) and "reject" or "unimplemented"
    elseif foreign[number] then
       return "reject"
    elseif number == state.expected then
