@@ -120,6 +120,26 @@ describe("a receive window", function()
       assert.equal(40, granted())
    end)
 
+   it("is opened again in growing steps when a reader goes on byte by byte after a pause", function()
+      renew { initial_window = 1001 }
+      local channel, id = opened()
+      for _ = 1, 3 do
+         connection:keep(channel, 0, receive(id, connection:state(channel).receive_window).data)
+         local steps = {}
+         for _ = 1, 1001 do
+            connection:take(channel, 0, 1)
+            table.insert(steps, granted())
+         end
+         local sum, n = 0, 0
+         for _, step in ipairs(steps) do
+            sum, n = sum + step, n + (step > 0 and 1 or 0)
+         end
+         assert.equal(connection:state(channel).receive_window, sum)
+         assert.is_true(sum > 750 and n < 16, n)
+      end
+      assert.equal(1001, connection:state(channel).window)
+   end)
+
    it("lets a peer go on for ever that is read", function()
       renew { initial_window = 5000, max_window = 5000 }
       local channel, id, left = opened()
