@@ -44,7 +44,7 @@ end
 
 local function timed_out(self)
    local err = failure(self, "no answer in time")
-   err.code = "timeout"
+   err.code, err.stage = "timeout", "read"
    return err
 end
 

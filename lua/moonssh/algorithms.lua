@@ -53,7 +53,8 @@ function algorithms.defaults(kind)
 end
 
 local function complain(fname, text)
-   args.raise(("bad option 'algorithms' to '%s' (%s)"):format(fname, text))
+   -- Options are the last argument: the only one of `session`, the second one of `connect`.
+   args.bad(fname, fname == "session" and 1 or 2, "option 'algorithms': " .. text)
 end
 
 local function contains(list, name)

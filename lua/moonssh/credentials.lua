@@ -88,6 +88,7 @@ local function ask_agent(self, option, limit)
       self.identities, err = self.agent:identities(time_left(limit))
    end
    if not self.identities then
+      err.stage = err.code == "timeout" and "auth" or nil
       note(self, err)
       return
    end

@@ -10,6 +10,9 @@ local errors = require "moonssh.errors"
 
 local MAX_PASSWORD_CHANGES = 3
 
+-- Parts of a request that are longer together may be more than a request can be.
+local LONG = 32 * 1024
+
 local default_order = { "publickey", "keyboard-interactive", "password" }
 
 -- methods: those the server goes on with, nil while they are not known. tried: those that were refused. spent: whether
@@ -36,11 +39,25 @@ function Login.new(session, user, options, found, limit)
    }, Login)
 end
 
+-- What a call of the core's has failed with. A limit is that of a request's length or that of the attempts.
+function Login:core_error(code, message, ...)
+   if self.session.failure then
+      return self.session.failure
+   elseif code ~= "limit" then
+      return errors.from_core(code, message)
+   end
+   local length = 0
+   for _, part in ipairs{ ... } do
+      length = length + #part
+   end
+   return errors.new("limit", length > LONG and "user name, password or answers are too long" or "too many attempts")
+end
+
 -- Sends a request of the core's, by its name.
 function Login:send(method, name, ...)
    local ok, code, message = self.core[name](self.core, self.user, ...)
    if not ok then
-      return nil, self.session.failure or errors.from_core(code, message)
+      return nil, self:core_error(code, message, self.user, ...)
    end
    self.via = method
    return true
@@ -316,7 +333,7 @@ Login["keyboard-interactive"] = function(self)
       local code, message
       ok, code, message = self.core:auth_answer(answers)
       if not ok then
-         return nil, self.session.failure or errors.from_core(code, message)
+         return nil, self:core_error(code, message, table.unpack(answers))
       end
    end
 end
@@ -404,7 +421,11 @@ end
 
 function Login:conclude(outcome, err)
    if outcome == nil then
-      return nil, err.code == "limit" and not self.session.failure and self:failure() or err
+      if err.code == "limit" and not self.session.failure then
+         table.insert(self.problems, err)
+         err = self:failure()
+      end
+      return nil, err
    elseif outcome == "failure" or outcome == "partial" then
       return nil, self:failure()
    elseif outcome ~= "success" then

@@ -91,6 +91,7 @@ describe("with an agent", function()
       socket.close(listener)
       assert.is_nil(session)
       assert.equal("timeout", err.code)
+      assert.equal("auth", err.stage)
    end)
 
    it("session:auth_agent logs in step by step", function()

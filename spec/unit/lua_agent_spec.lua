@@ -155,6 +155,13 @@ describe("the agent's client", function()
             end
          end)
 
+         if #answer > 1 then
+            it(("refuses an answer to %s with something behind it"):format(name), function()
+               one_of(answer .. "\0")
+               fails(name, "agent", "out of form")
+            end)
+         end
+
          it(("refuses every other type in answer to %s"):format(name), function()
             for type = 0, 255 do
                if type ~= answer:byte() then
@@ -181,6 +188,7 @@ describe("the agent's client", function()
 
       it("gives up on silence when the time is over", function()
          fails("identities", "timeout", "no answer in time")
+         assert.equal("read", select(2, agent:identities(0.01)).stage)
       end)
 
       it("gives up on an answer that stops in the middle", function()

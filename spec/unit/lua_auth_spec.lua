@@ -23,11 +23,11 @@ local function prompts(list)
 end
 
 describe("a login", function()
-   local folder, peer, requests
+   local folder, peer, requests, slow
 
    before_each(function()
       folder = tmp.dir()
-      requests = {}
+      requests, slow = {}, nil
    end)
 
    after_each(function()
@@ -57,8 +57,17 @@ describe("a login", function()
       peer_options.steps = { userauth = on_request, info_response = peer_options.info_response }
       peer_options.info_response = nil
       peer = Peer.new(peer_options)
+      local callbacks = carry(peer)
+      local recv = callbacks.recv
+      function callbacks.recv(...)
+         if slow then
+            slow = nil
+            return -ssh.EAGAIN
+         end
+         return recv(...)
+      end
       local given = { host_keys = "off", known_hosts = {}, identity = {}, agent = false, timeout = 10,
-         callbacks = carry(peer) }
+         callbacks = callbacks }
       for name, value in pairs(options) do
          given[name] = value
       end
@@ -116,6 +125,13 @@ describe("a login", function()
       assert.same({ "none", "probe ecdsa-sha2-nistp256", "probe rsa-sha2-512", "probe ssh-ed25519",
          "sign ssh-ed25519" }, requests)
       assert.equal("publickey", session.info.auth)
+   end)
+
+   it("offers a key once, though it is named twice", function()
+      local handle = assert(ssh.key.load(keys.path("ed25519")))
+      local session = connect({ identity = { keys.path("ed25519"), handle, keys.path("ed25519") } }, never)
+      assert.is_nil(session)
+      assert.same({ "sign ssh-ed25519" }, requests)
    end)
 
    it("tries no method that the server does not go on with", function()
@@ -380,10 +396,11 @@ describe("a login", function()
    end)
 
    it("does not count the time in the user's functions", function()
-      local session <close> = assert(connect{ timeout = 0.3, password = function()
+      local session <close> = assert(connect({ timeout = 0.3, password = function()
          ssh.loop.sleep(0.4)
+         slow = true
          return "secret"
-      end })
+      end }))
       assert.equal("password", session.info.auth)
    end)
 
@@ -437,6 +454,19 @@ describe("a login", function()
       end)
       assert.is_nil(session)
       assert.is_nil(err.message:find("\27", 1, true))
+   end)
+
+   it("sends no name, password or answer that is longer than a request can be", function()
+      local long = ("x"):rep(64 * 1024 + 1)
+      for _, options in ipairs{ { password = long }, { user = long, password = "x" },
+         { interactive = function() return { long } end } } do
+         local session, err = connect(options)
+         assert.is_nil(session)
+         assert.equal("limit", err.code)
+         assert.matches("too long", err.message, 1, true)
+         assert.is_true(#err.message < 500)
+         assert.equal(11, peer.disconnect.reason)
+      end
    end)
 
    it("checks its options", function()
