@@ -129,9 +129,9 @@ function core.session(options) end
 
 function session:start() end
 
---- One recv into the input. "more": bytes came and there may be more (then also whether they were all that was there); "again": nothing is there now; "full": the session takes no input now (a
---- question is open, or its send queue is full); "eof": the peer has ended (it is told to the session). nil, "io", message on an error.
---- With quickack, TCP_QUICKACK is set before.
+--- One recv into the input. "more": bytes came, and there may be more, unless true follows: they were all that was there; "again": nothing is
+--- there now; "full": the session takes no input now (a question is open, or its send queue is full); "eof": the peer has ended (it is told to
+--- the session). nil, "io", message, errno on an error. With quickack, TCP_QUICKACK is set before.
 function session:read(fd, quickack) end
 --- Sends output until none is left (true) or the socket is full (false). nil, "io", message on an error.
 function session:write(fd) end
@@ -179,6 +179,8 @@ function session:rekey() end
 function session:ignore(data) end
 function session:debug(always_display, message, language) end
 --- Whether the events "ignore" or "debug" are given; both are at first.
+---@param kind "ignore"|"debug"
+---@param wanted boolean
 function session:listen(kind, wanted) end
 function session:trace(on) end
 --- sent (boolean), number, name, length; or nil.

@@ -64,6 +64,7 @@ static int session_read(lua_State *L)
         lua_pushliteral(L, "eof");
     } else {
         mssh_session_input_done(self->session, (size_t)n);
+        /* What did not fill the room was all there is: asking again would cost a system call for nothing. */
         lua_pushliteral(L, "more");
         lua_pushboolean(L, (size_t)n < asked);
         return 2;

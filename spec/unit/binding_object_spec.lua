@@ -17,6 +17,14 @@ local kinds = {
       make = function() return assert(core.key.generate("ed25519")) end,
       use = function(object) return object:type() end,
    },
+   ["moonssh.core.session"] = {
+      make = function()
+         local session = assert(core.session())
+         assert(session:start())
+         return session
+      end,
+      use = function(object) return object:stage() end,
+   },
 }
 
 -- Puts a metatable on a value while f runs.
@@ -158,6 +166,27 @@ local chunks = {
       assert(public:verify("data", assert(key:sign("data", "ssh-ed25519")), "ssh-ed25519"))
       assert(key:export())
       return public:type() .. core.key.fingerprint(key:blob()) .. #core.key.algorithms()
+   ]],
+   session = [[
+      local core = require "moonssh.core"
+      local session <close> = assert(core.session{ software = "x", max_channels = 5 })
+      assert(session:start())
+      local a, b = assert(core.socket.pair())
+      local ok, message = pcall(function()
+         assert(session:write(a) ~= nil)
+         assert(#assert(core.socket.recv(b)) > 500)
+         assert(core.socket.send(b, "SSH-2.0-server\r\n"))
+         assert(session:read(a))
+         assert(session:next() == nil, "memory")
+         assert(session:input("\0\0\0\12\10\20" .. ("x"):rep(10)))
+         assert(session:next() == "failed")
+      end)
+      core.socket.close(a)
+      core.socket.close(b)
+      assert(ok, message)
+      local code = assert(session:failure())
+      assert(code ~= "memory", code)
+      return code .. session:info().server .. core.algorithms().kex[1].name
    ]],
    again = [[
       package.loaded["moonssh.core"] = nil
