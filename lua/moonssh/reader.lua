@@ -105,7 +105,7 @@ function Reader:cut(count)
       self:joined()
    end
    local piece = self[self.first]
-   local bytes = piece:sub(self.offset + 1, self.offset + count)
+   local bytes = count == #piece and piece or piece:sub(self.offset + 1, self.offset + count)
    self.offset = self.offset + count
    self.size = self.size - count
    self.searched = 0
