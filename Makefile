@@ -164,12 +164,17 @@ coverage-suite:
 .PHONY: demo
 demo: deps-demo
 	$(AGAIN) all
-	@LUA_PATH_5_4='./lua/?.lua;./lua/?/init.lua;;' LUA_CPATH_5_4='./build/release/?.so;;' $(LUA) examples/tour.lua
+	@LUA_PATH_5_4='./lua/?.lua;./lua/?/init.lua;;' LUA_CPATH_5_4='./build/release/?.so;;' LUA='$(LUA)' examples/demo.sh
 
 .PHONY: bench
 bench: deps-bench
-	$(AGAIN) testing
-	@$(SUITE_ENV) $(LUA) spec/bench/run.lua
+	$(AGAIN) testing build/bench/floor
+	@$(SUITE_ENV) $(LUA) spec/bench/run.lua build/bench/floor
+
+build/bench/floor: spec/bench/floor.c
+	@mkdir -p $(@D)
+	$(call SAY,cc $<)
+	$(Q)$(CC) -std=c11 -D_GNU_SOURCE -O2 $(WARNINGS) $(CRYPTO_FLAGS) -o $@ $< $(LIBS)
 
 # --- looking at the sources
 
