@@ -37,7 +37,9 @@ describe("what is taken from the home folder and the environment", function()
 
    -- Runs a script as somebody with that home. `to` is the destination in it.
    local function run(text, env)
-      local all = { SSH_AUTH_SOCK = false }
+      -- For the sanitizer's sake: its runtime is loaded behind the wrapper of the accounts.
+      local sanitizer = (os.getenv("ASAN_OPTIONS") or "") .. ":verify_asan_link_order=0"
+      local all = { SSH_AUTH_SOCK = false, ASAN_OPTIONS = sanitizer, NSS_WRAPPER_DISABLE_DEEPBIND = "1" }
       for _, from in ipairs{ home.env, env or {} } do
          for name, value in pairs(from) do
             all[name] = value
