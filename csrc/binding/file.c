@@ -87,8 +87,8 @@ static int file_read(lua_State *L)
  * file is opened. */
 static void make_parents(char *path)
 {
-    for (char *at = path + 1; *at != '\0'; at++) {
-        if (*at == '/' && at[-1] != '/') {
+    for (char *at = path; *at != '\0'; at++) {
+        if (*at == '/' && at > path && at[-1] != '/') {
             *at = '\0';
             (void)mkdir(path, 0700);
             *at = '/';

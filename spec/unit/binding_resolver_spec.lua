@@ -152,20 +152,4 @@ describe("core.resolve", function()
       -- The thread lets go of its share just after it has said that it is done.
       process.wait_until(function() return count() <= before end, 60, "the descriptors")
    end)
-
-   it("takes no signal in its thread", function()
-      local result = process.run{ process.lua, "-e", [[
-         local core = require "moonssh.core"
-         local resolver = core.resolve("localhost", 22)
-         local pid = require "moonssh_testing".process.pid()
-         os.execute("for t in /proc/" .. pid .. "/task/*/status; do grep -H SigBlk $t; done")
-      ]] }
-      for pid, task, mask in result.stdout:gmatch("/proc/(%d+)/task/(%d+)/status:SigBlk:%s*(%x+)") do
-         if pid ~= task then
-            assert.is_true(tonumber(mask, 16) & 2 ~= 0)
-         else
-            assert.is_true(tonumber(mask, 16) & 2 == 0)
-         end
-      end
-   end)
 end)
