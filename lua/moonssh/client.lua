@@ -128,14 +128,10 @@ function Attempt:__close()
    end
 end
 
--- The socket to use: the caller's, or one of ours, or none where the callbacks carry the session.
+-- The socket to use: the caller's, or one of ours. The callbacks send and recv get it, to do with it what they like.
 local function open_socket(attempt, options, target, limit)
    if options.socket ~= nil then
       return options.socket
-   end
-   local callbacks = options.callbacks or {}
-   if callbacks.send and callbacks.recv then
-      return nil
    end
    local fd, err = net.connect(target.host, target.port, options, limit.at)
    attempt.fd = fd

@@ -53,7 +53,13 @@ local function look(reader, state)
       reader:pull(math.min(kept, room))
    end
    if reader.size > state.searched or not state.looked then
-      state.found = expect.search(reader:joined(), state.list, state.plain, state.searched)
+      -- Some mistakes in a pattern show only when it is matched, and nothing may be thrown from here.
+      local ok, found = pcall(expect.search, reader:joined(), state.list, state.plain, state.searched)
+      if not ok then
+         state.mistake = found
+         return true
+      end
+      state.found = found
       state.searched, state.looked = reader.size, true
    end
    local channel = reader._channel
@@ -92,6 +98,9 @@ function expect.run(channel, patterns, options)
    ok, err = reader:wait_until(look, state, channel._session:_deadline(options))
    if not ok then
       return nil, err.code == "timeout" and errors.with(err, { result = reader:joined() }) or err
+   end
+   if state.mistake then
+      args.bad("expect", 1, state.mistake)
    end
    local found = state.found
    if not found then

@@ -316,9 +316,11 @@ function Reader:_read(fname, what, timeout)
       if value == nil then
          err = not at_end(self) and channel:_stuck_error(self._stream) or nil
       end
-      if value ~= nil or err or at_end(self) then
+      if err then
+         return nil, err
+      elseif value ~= nil or at_end(self) then
          channel:_deliver()
-         return value, err
+         return value
       end
    end
 end
