@@ -67,7 +67,7 @@ describe("a login", function()
          return recv(...)
       end
       local given = { host_keys = "off", known_hosts = {}, identity = {}, agent = false, timeout = 10,
-         callbacks = callbacks }
+         socket = {}, callbacks = callbacks } -- a socket that only the callbacks know what to do with
       for name, value in pairs(options) do
          given[name] = value
       end
