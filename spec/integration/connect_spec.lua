@@ -86,6 +86,7 @@ describe("connect", function()
       end
       raises({ comand = 1 }, "unknown option 'comand'")
       raises({ port = 0 }, "option 'port'")
+      raises({ socket = true }, "option 'socket'")
       raises({ port = 65536 }, "option 'port'")
       raises({ timeout = "1" }, "option 'timeout'")
       raises({ address_family = "inet5" }, "option 'address_family'")
@@ -127,6 +128,24 @@ describe("connect", function()
       } }))
       assert.equal(7, session.timeout)
       assert.is_true(seen > 1)
+   end)
+
+   it("opens the socket that send and recv are then given", function()
+      local sockets_seen = {}
+      local session <close> = assert(dial(sshd, { callbacks = {
+         send = function(fd, ...)
+            sockets_seen[fd] = true
+            return ssh.socket_send(fd, ...)
+         end,
+         recv = function(fd, ...)
+            sockets_seen[fd] = true
+            return ssh.socket_recv(fd, ...)
+         end,
+      } }))
+      assert.equal("hi\n", assert(session:run("echo hi")).stdout)
+      local fd = next(sockets_seen)
+      assert.equal("integer", math.type(fd))
+      assert.is_nil(next(sockets_seen, fd))
    end)
 
    describe("over a socket of the caller's", function()

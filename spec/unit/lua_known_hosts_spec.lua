@@ -104,26 +104,84 @@ describe("known_hosts", function()
       return lines
    end
 
-   it("judges each of several hundred lines as ssh-keygen does", function()
-      local lines = table_of_lines()
-      local path = folder:write("all", table.concat(lines, "\n") .. "\n")
-      assert.is_true(#lines > 300)
-      local judged = { match = 0, changed = 0, revoked = 0, unknown = 0 }
-      for _, host in ipairs{ { "web1", 22, "web1" }, { "web1", 2222, "[web1]:2222" }, { "web2", 22, "web2" },
-         { "::1", 22, "::1" }, { "::1", 2222, "[::1]:2222" }, { "10.0.0.1", 22, "10.0.0.1" } } do
-         local found = oracle(path, host[3])
+   -- Lines that a generator makes of pieces, most of them fine; the same ones each time.
+   local function random_lines(count)
+      math.randomseed(20240229)
+      local function one_of(list)
+         return list[math.random(#list)]
+      end
+      local atoms = { "web1", "web2", "w", "*", "?", "eb", "1", "10.0.", "0.1", "[", "]:", "2222", ":", ".", "!",
+         "::1" }
+      local blanks = { " ", " ", " ", "\t", "  ", " \t " }
+      local markers = { "", "", "", "@revoked ", "@cert-authority ", "@revoked @revoked ", "@x ", "@" }
+      local lines = {}
+      for i = 1, count do
+         local names = {}
+         for n = 1, math.random(3) do
+            local parts = {}
+            for part = 1, math.random(3) do
+               parts[part] = one_of(atoms)
+            end
+            names[n] = one_of{ table.concat(parts), "web1", "!web1", "web*", "[web1]:2222" }
+         end
+         local list = table.concat(names, ",")
+         if math.random(8) == 1 then
+            list = hashed(one_of{ "web1", "web2", "[web1]:2222" })
+         end
+         local type, base64 = one_of{ ed25519, ecdsa, rsa }:match("^(%S+) (%S+)")
+         if math.random(12) == 1 then
+            type = one_of{ "ssh-rsa", "ssh-ed25519", "x", "#" }
+         elseif math.random(12) == 1 then
+            base64 = base64:sub(1, math.random(#base64))
+         end
+         lines[i] = one_of{ "", "", " " } .. one_of(markers) .. list .. one_of(blanks) .. type .. one_of(blanks)
+            .. base64 .. one_of{ "", " comment", " ", "\t# x" }
+      end
+      return lines
+   end
+
+   local all_hosts = { { "web1", 22, "web1" }, { "web1", 2222, "[web1]:2222" }, { "web2", 22, "web2" },
+      { "::1", 22, "::1" }, { "::1", 2222, "[::1]:2222" }, { "10.0.0.1", 22, "10.0.0.1" } }
+
+   for name, make in pairs{
+      ["several hundred lines"] = table_of_lines,
+      ["two thousand generated lines"] = function() return random_lines(2000) end,
+   } do
+      it("judges each of " .. name .. " as ssh-keygen does", function()
+         local lines = make()
+         local path = folder:write("all", table.concat(lines, "\n") .. "\n")
+         assert.is_true(#lines > 300)
+         local found = {}
+         for i, host in ipairs(all_hosts) do
+            found[i] = oracle(path, host[3])
+         end
+         local judged = { match = 0, changed = 0, revoked = 0, unknown = 0 }
          for number, line in ipairs(lines) do
             local one = assert(known_hosts.open(folder:write("one", line .. "\n")))
-            for _, shown in pairs(parsed) do
-               local wanted = verdict_of(found[number], shown:fingerprint())
-               local verdict, at = one:check(host[1], host[2], shown)
-               assert.equal(wanted, verdict, ("%s, %s key, line %q"):format(host[3], shown.type, line))
-               assert.equal(wanted ~= "unknown" and 1 or nil, at)
-               judged[wanted] = judged[wanted] + 1
+            for i, host in ipairs(all_hosts) do
+               for _, shown in pairs(parsed) do
+                  local wanted = verdict_of(found[i][number], shown:fingerprint())
+                  local verdict, at = one:check(host[1], host[2], shown)
+                  assert.equal(wanted, verdict, ("%s, %s key, line %q"):format(host[3], shown.type, line))
+                  assert.equal(wanted ~= "unknown" and 1 or nil, at)
+                  judged[wanted] = judged[wanted] + 1
+               end
             end
          end
+         local all = judged.match > 20 and judged.changed > 40 and judged.revoked > 10
+         assert.is_true(all, "the lines cover all verdicts")
+      end)
+   end
+
+   it("takes any bytes for lines, without raising", function()
+      math.randomseed(20240301)
+      local bytes = {}
+      for i = 1, 200000 do
+         bytes[i] = string.char(({ 10, 32, 44, 64, 124, math.random(0, 255), math.random(33, 126) })[math.random(7)])
       end
-      assert.is_true(judged.match > 20 and judged.changed > 40 and judged.revoked > 10, "the table covers all verdicts")
+      local known = open(table.concat(bytes))
+      assert.is_true(#known.problems > 1000)
+      assert.equal("unknown", (known:check("web1", 22, parsed[ed25519])))
    end)
 
    it("finds the line that decides, among others", function()

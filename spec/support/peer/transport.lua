@@ -1,6 +1,6 @@
 -- The two callbacks that carry a session to a hand-made server in memory.
 --
---    local session = ssh.connect("moon@peer", { callbacks = carry(peer), … })
+--    local session = ssh.connect("moon@peer", { socket = {}, callbacks = carry(peer), … })
 
 local EAGAIN = require "moonssh.core".EAGAIN
 
