@@ -32,7 +32,7 @@ typedef struct mssh_lua_object {
 /* Pushes a new zeroed object with its metatable and `n_values` user values. */
 void *mssh_lua_object_new(lua_State *L, const mssh_lua_class *class, int n_values);
 
-/* The object at `arg`; raises when it is something else, or closed. */
+/* The object at `arg`, within a method of its class; raises when it is something else, or closed. */
 void *mssh_lua_object_check(lua_State *L, int arg, const mssh_lua_class *class);
 
 /* Makes the metatable of a class, unless the state has it: methods, `close` (twice is fine), __gc and __close

@@ -173,7 +173,8 @@ describe("core.file.append", function()
 
    it("writes a line at once, and flushes it", function()
       folder:write("f", "unfinished")
-      local result = process.run{ env = without_leak_check, "strace", "-e", "trace=write,pwrite64,writev,fsync", process.lua, "-e", ([[
+      local result = process.run{ env = without_leak_check, "strace", "-e",
+         "trace=write,pwrite64,writev,fsync", process.lua, "-e", ([[
          assert(require "moonssh.core".file.append(%q, "new\n"))]]):format(folder:path("f")) }
       if result.status ~= 0 then
          pending("strace does not work here")

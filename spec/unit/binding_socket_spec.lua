@@ -271,7 +271,8 @@ describe("core.socket.connect", function()
 
    it("sets TCP_NODELAY, close-on-exec and non-blocking", function()
       local listener, port = testing.socket.listen("127.0.0.1", 0)
-      local result = process.run{ env = without_leak_check, "strace", "-e", "trace=socket,setsockopt,connect", process.lua, "-e", ([[
+      local result = process.run{ env = without_leak_check, "strace", "-e",
+         "trace=socket,setsockopt,connect", process.lua, "-e", ([[
          local core = require "moonssh.core"
          core.socket.connect(core.resolve("127.0.0.1", %d):result()[1])
       ]]):format(port) }
