@@ -64,6 +64,7 @@ function Pair:take(side)
       event.kind = kind
       table.insert(self.events[side], event)
       if kind == "failed" then
+         assert(event.data == "" and event.language == "", "nothing is left in the event of a failure")
          self["failed_" .. side] = true
       elseif kind == "host_key" and self.answer ~= nil then
          transport:answer_host_key(self.answer)
