@@ -46,6 +46,7 @@ void mssh_exchange_start(mssh_transport *t)
         return;
     }
     t->exchange = MSSH_EXCHANGE_EXPECT_KEXINIT;
+    t->exchange_seq = t->out.seq;
     (void)mssh_transport_send_packet(t, mssh_buf_slice(&t->our_kexinit), MSSH_SLICE_EMPTY, false);
 }
 
@@ -53,7 +54,7 @@ void mssh_exchange_start_if_due(mssh_transport *t)
 {
     const mssh_transport_options *limits = &t->options;
 
-    if (!t->first_done || t->exchange != MSSH_EXCHANGE_IDLE || t->failure.code != 0)
+    if (!t->authenticated || t->exchange != MSSH_EXCHANGE_IDLE || t->failure.code != 0)
         return;
     if (t->out.octets >= limits->rekey_bytes || t->in.octets >= limits->rekey_bytes ||
         t->out.packets >= limits->rekey_packets || t->in.packets >= limits->rekey_packets ||
@@ -151,6 +152,7 @@ static const mssh_key *host_key_for(const mssh_transport *t, const char *algorit
 
 static void send_message(mssh_transport *t)
 {
+    t->exchange_seq = t->out.seq;
     if (mssh_buf_len(&t->kex.message) > 0)
         (void)mssh_transport_send_packet(t, mssh_buf_slice(&t->kex.message), MSSH_SLICE_EMPTY, false);
     mssh_buf_clear(&t->kex.message);

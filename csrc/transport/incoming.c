@@ -46,6 +46,12 @@ static bool on_ignore(mssh_transport *t, mssh_slice payload, mssh_transport_even
     return true;
 }
 
+/* Whether the peer owes us a message of a key exchange. */
+static bool awaits_exchange(const mssh_transport *t)
+{
+    return t->exchange == MSSH_EXCHANGE_EXPECT_KEXINIT || t->exchange == MSSH_EXCHANGE_EXPECT_METHOD;
+}
+
 /* byte SSH_MSG_UNIMPLEMENTED; uint32 packet sequence number of rejected message */
 static bool on_unimplemented(mssh_transport *t, mssh_slice payload, mssh_transport_event *event)
 {
@@ -55,6 +61,8 @@ static bool on_unimplemented(mssh_transport *t, mssh_slice payload, mssh_transpo
     event->sequence = mssh_read_u32(&reader);
     if (!mssh_reader_done(&reader))
         return reject(t, MSSH_MSG_UNIMPLEMENTED, "is not well formed");
+    if (awaits_exchange(t) && event->sequence == t->exchange_seq)
+        return reject(t, MSSH_MSG_UNIMPLEMENTED, "is the answer to our key exchange: it cannot go on");
     event->type = MSSH_TRANSPORT_UNIMPLEMENTED;
     return true;
 }

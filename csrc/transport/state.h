@@ -49,6 +49,7 @@ struct mssh_transport {
     mssh_question question;
 
     mssh_exchange_state exchange;
+    uint32_t exchange_seq; /* of our last message of the exchange under way */
     mssh_kex kex;
     mssh_buf our_kexinit;
     mssh_choice choice;      /* in use; kex NULL before the first NEWKEYS of the peer */

@@ -411,7 +411,7 @@ void mssh_transport_tick(mssh_transport *t, uint64_t now_ms)
 
 uint64_t mssh_transport_deadline(const mssh_transport *t)
 {
-    if (!t->clock_known || !t->first_done || t->exchange != MSSH_EXCHANGE_IDLE || t->failure.code != 0 ||
+    if (!t->clock_known || !t->authenticated || t->exchange != MSSH_EXCHANGE_IDLE || t->failure.code != 0 ||
         t->options.rekey_ms > UINT64_MAX - t->keys_since_ms)
         return UINT64_MAX;
     return t->keys_since_ms + t->options.rekey_ms;
@@ -421,7 +421,7 @@ int mssh_transport_rekey(mssh_transport *t)
 {
     if (t->failure.code != 0)
         return t->failure.code;
-    if (!t->first_done)
+    if (!t->authenticated)
         return MSSH_ERR_STATE;
     if (t->exchange == MSSH_EXCHANGE_IDLE)
         mssh_exchange_start(t);

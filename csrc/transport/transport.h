@@ -152,7 +152,9 @@ void mssh_transport_tick(mssh_transport *transport, uint64_t now_ms);
 /* When tick should be called next, in the same clock; UINT64_MAX for never. */
 uint64_t mssh_transport_deadline(const mssh_transport *transport);
 
-/* Starts a key exchange now; nothing when one is under way. MSSH_ERR_STATE before the first one is done. */
+/* Starts a key exchange now; nothing when one is under way. MSSH_ERR_STATE before the user is authenticated:
+ * OpenSSH's server takes part in none until then. Nor is one started by the limits before that; one that the
+ * peer starts is. */
 int mssh_transport_rekey(mssh_transport *transport);
 
 /* The user is authenticated: messages of the connection protocol are let in, packets may be as large as

@@ -92,7 +92,7 @@ describe("strict key exchange", function()
    end)
 
    for _, side in ipairs{ "client", "server" } do
-      for _, payload in ipairs{ IGNORE, "\3\0\0\0\0", "\4\0\0\0\0\0\0\0\0\0", "\192\0\0\0\0", "\255" } do
+      for _, payload in ipairs{ IGNORE, "\3\0\0\0\9", "\4\0\0\0\0\0\0\0\0\0", "\192\0\0\0\0", "\255" } do
          it(("rejects a message %d as the first packet from a %s"):format(payload:byte(), side), function()
             local pair = Pair.new()
             local to = pair[side == "client" and "server" or "client"]
@@ -113,7 +113,7 @@ describe("strict key exchange", function()
    end
 
    it("rejects everything but its own messages between KEXINIT and NEWKEYS", function()
-      for _, payload in ipairs{ IGNORE, "\3\0\0\0\0", "\4\0\0\0\0\0\0\0\0\0", "\192\0\0\0\0" } do
+      for _, payload in ipairs{ IGNORE, "\3\0\0\0\9", "\4\0\0\0\0\0\0\0\0\0", "\192\0\0\0\0" } do
          local pair = Pair.new():start()
          pair:move("server")
          pair.server:send_raw(payload)
