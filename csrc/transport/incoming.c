@@ -46,9 +46,11 @@ static bool on_ignore(mssh_transport *t, mssh_slice payload, mssh_transport_even
     return true;
 }
 
-/* Whether the peer owes us a message of a key exchange. */
+/* Whether the peer owes us a message of a later key exchange. */
 static bool awaits_exchange(const mssh_transport *t)
 {
+    if (!t->first_done)
+        return false;
     return t->exchange == MSSH_EXCHANGE_EXPECT_KEXINIT || t->exchange == MSSH_EXCHANGE_EXPECT_METHOD;
 }
 

@@ -60,10 +60,10 @@ describe("new keys", function()
    end)
 
    for who, rekey in pairs(WHO) do
-      it(("may be asked for by %s after any event"):format(who), function()
+      it(("may be asked for by %s after any event once the user is authenticated"):format(who), function()
          for at = 3, n_events do
             local pair = script()
-            pair:run(function() return #pair.events >= at end)
+            pair:run(function() return #pair.events >= at and pair.session:authenticated() end)
             rekey(pair)
             pair:run()
             assert.same({ ("o"):rep(3000) .. "end", ("e"):rep(1500), 7, false, false }, result(pair))
