@@ -18,9 +18,7 @@ local SALT_LENGTH = 20
 ---@class moonssh.known_hosts
 ---@field problems { path: string, line: integer, reason: string }[] lines that were skipped
 ---@field paths string[]
-local KnownHosts = {}
-KnownHosts.__index = KnownHosts
-KnownHosts.__name = "moonssh.known_hosts"
+local KnownHosts = { __name = "moonssh.known_hosts" }
 
 local known_hosts = {}
 
@@ -126,6 +124,20 @@ local function matches(entry, name)
    return match.list(entry.names, name) == "positive"
 end
 
+-- Whether a line may speak of a name, told without taking the rest of it apart: most lines of a long file do not.
+local function may_match(text, name)
+   local names = text:match("^[ \t]*([^@ \t][^ \t]*)") or text:match("^[ \t]*@[^ \t]*[ \t]+([^ \t]+)")
+   if not names then
+      return false
+   elseif names:byte() == 124 then
+      local salt, hash = split_hashed(names)
+      return salt ~= nil and core.equal(hash_name(name, salt), hash)
+   elseif names:find("[*?!]") then
+      return match.list(names, name) == "positive"
+   end
+   return ("," .. names:lower() .. ","):find("," .. name .. ",", 1, true) ~= nil
+end
+
 -- --- files
 
 -- A file's lines; false stands for one that was removed. A missing file has none.
@@ -185,24 +197,33 @@ local function apply(lines, change)
    end
 end
 
--- Reads the lines of one file into entries and problems.
-local function parse_file(self, path, lines)
-   for number, text in ipairs(lines) do
-      local entry, reason = parse_line(text)
-      if entry then
-         entry.path, entry.line = path, number
-         table.insert(self._entries, entry)
-      elseif reason then
-         table.insert(self.problems, { path = path, line = number, reason = reason })
+-- All lines taken apart, and what is wrong with the others; kept until a line changes.
+local function parsed(self)
+   local all = self._parsed
+   if all then
+      return all
+   end
+   all = { entries = {}, problems = {} }
+   for i, path in ipairs(self.paths) do
+      for number, text in ipairs(self._lines[i]) do
+         local entry, reason = parse_line(text)
+         if entry then
+            entry.path, entry.line = path, number
+            table.insert(all.entries, entry)
+         elseif reason then
+            table.insert(all.problems, { path = path, line = number, reason = reason })
+         end
       end
    end
+   self._parsed = all
+   return all
 end
 
-local function parse_all(self)
-   self._entries, self.problems = {}, {}
-   for _, path in ipairs(self.paths) do
-      parse_file(self, path, self._lines[path])
+function KnownHosts.__index(self, name)
+   if name == "problems" then
+      return parsed(self).problems
    end
+   return KnownHosts[name]
 end
 
 --- Reads one or several files. A missing file is empty; one that cannot be read is an error.
@@ -211,16 +232,15 @@ end
 ---@return table? err
 function known_hosts.open(path)
    args.check("known_hosts", 1, path, { "string", "table" })
-   local self = setmetatable({ paths = {}, problems = {}, _lines = {}, _entries = {}, _changes = {} }, KnownHosts)
+   local self = setmetatable({ paths = {}, _lines = {}, _changes = {} }, KnownHosts)
    for i, one in ipairs(type(path) == "table" and path or { path }) do
       self.paths[i] = paths.expand(one)
       local lines, err = read_lines(self.paths[i])
       if not lines then
          return nil, err
       end
-      self._lines[self.paths[i]] = lines
+      self._lines[i] = lines
    end
-   parse_all(self)
    return self
 end
 
@@ -234,9 +254,13 @@ end
 -- The entries that speak of a host, without those of certificate authorities.
 local function entries_of(self, host, port)
    local name, found = name_of(host, port), {}
-   for _, entry in ipairs(self._entries) do
-      if entry.marker ~= "cert-authority" and matches(entry, name) then
-         found[#found + 1] = entry
+   for i, path in ipairs(self.paths) do
+      for number, text in ipairs(self._lines[i]) do
+         local entry = may_match(text, name) and parse_line(text)
+         if entry and entry.marker ~= "cert-authority" and matches(entry, name) then
+            entry.path, entry.line = path, number
+            found[#found + 1] = entry
+         end
       end
    end
    return found
@@ -284,7 +308,7 @@ end
 ---   comment: string, fingerprint: string }[]
 function KnownHosts:entries()
    local list = {}
-   for i, entry in ipairs(self._entries) do
+   for i, entry in ipairs(parsed(self).entries) do
       list[i] = {
          path = entry.path,
          line = entry.line,
@@ -325,8 +349,8 @@ end
 
 local function change(self, what)
    table.insert(self._changes, what)
-   apply(self._lines[self.paths[1]], what)
-   parse_all(self)
+   apply(self._lines[1], what)
+   self._parsed = nil
 end
 
 --- Writes a line down at once, whatever else is not saved yet.
@@ -338,8 +362,8 @@ function KnownHosts:_learn(line)
    if not ok then
       return nil, errors.new(code, ("cannot write %s: %s"):format(path, message), { path = path, errno = errno })
    end
-   apply(self._lines[path], { line = line })
-   parse_all(self)
+   apply(self._lines[1], { line = line })
+   self._parsed = nil
    return true
 end
 
@@ -412,8 +436,7 @@ function KnownHosts:save()
    if not lines then
       return nil, err
    end
-   self._lines[path] = lines
-   parse_all(self)
+   self._lines[1], self._parsed = lines, nil
    return true
 end
 
