@@ -129,6 +129,20 @@ describe("a private key file", function()
       end)
    end
 
+   it("never takes a wrong passphrase for damage, though one in 256 leaves what looks like padding", function()
+      local folder <close> = tmp.dir()
+      keygen.make(folder, "pem", { type = "ecdsa", bits = 256, format = "PEM", passphrase = "secret" })
+      keygen.make(folder, "pkcs8", { type = "ecdsa", bits = 256, format = "PKCS8", passphrase = "secret" })
+      for name, tries in pairs{ pem = 2000, pkcs8 = 1000 } do
+         local text = folder:read(name)
+         for i = 1, tries do
+            local key, code = keys.parse_file(text, "wrong " .. i)
+            assert.is_nil(key)
+            assert.equal("passphrase", code)
+         end
+      end
+   end)
+
    it("loads with text before it, and with lines that end in CR and LF", function()
       local folder <close> = tmp.dir()
       for _, format in ipairs{ "RFC4716", "PEM" } do
