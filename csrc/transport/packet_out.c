@@ -90,11 +90,10 @@ int mssh_packet_out_send(mssh_packet_out *out, mssh_slice head, mssh_slice body,
     int r;
 
     if (out->deflate != NULL) {
-        mssh_buf_clear(&out->deflated);
         r = mssh_deflate_packet(out->deflate, head, body, &out->deflated);
-        if (r != 0)
-            return r;
-        r = append_packet(out, mssh_buf_slice(&out->deflated), MSSH_SLICE_EMPTY, multiple);
+        if (r == 0)
+            r = append_packet(out, mssh_buf_slice(&out->deflated), MSSH_SLICE_EMPTY, multiple);
+        mssh_buf_clear(&out->deflated);
     } else {
         r = append_packet(out, head, body, multiple);
     }
