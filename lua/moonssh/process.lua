@@ -223,7 +223,7 @@ function process.run(session, command, options)
    local ok
    ok, err = channel:_await_start(deadline)
    if not ok then
-      return nil, err
+      return nil, errors.with(err, { result = run:result() })
    end
    if options.stdin and type(options.stdin) ~= "string" then
       run.feeder = start_feeder(run, options.stdin)

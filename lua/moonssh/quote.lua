@@ -7,8 +7,15 @@ local quote = {}
 -- A word of these alone means itself to every shell; "=" is left out, as NAME=value in front of a command assigns.
 local plain = "^[A-Za-z0-9_@%%+:,./-]+$"
 
-local function quote_word(word)
-   if word:find(plain) then
+-- But for these, where a command begins.
+local reserved = {}
+for word in ([[ case coproc do done elif else end esac fi for foreach function if in repeat select switch then time
+   until while ]]):gmatch("%l+") do
+   reserved[word] = true
+end
+
+local function quote_word(word, is_first)
+   if word:find(plain) and not (is_first and (reserved[word] or word:find("^%%"))) then
       return word
    end
    return "'" .. word:gsub("'", "'\\''") .. "'"
@@ -31,7 +38,7 @@ function quote.list(list, fname)
       if word:find("\0", 1, true) then
          args.bad(fname, 1, ("word %d: a command line cannot hold a NUL"):format(i))
       end
-      words[i] = quote_word(word)
+      words[i] = quote_word(word, i == 1)
    end
    if #words == 0 or #words < #list then
       args.bad(fname, 1, "a list of words expected")

@@ -1,6 +1,7 @@
 -- The payloads of channel requests (RFC 4254 6), and the options that lead to them.
 
 local args = require "moonssh.args"
+local errors = require "moonssh.errors"
 local quote = require "moonssh.quote"
 
 local requests = {}
@@ -91,7 +92,11 @@ function requests.env(fname, index, name, value)
    if type(name) ~= "string" or math.type(value) == nil and type(value) ~= "string" then
       args.bad(fname, index, "environment variables are strings")
    end
-   return string.pack(">s4s4", name, tostring(value))
+   value = tostring(value)
+   if (name .. value):find("\0", 1, true) or name == "" or name:find("=", 1, true) then
+      args.bad(fname, index, ("no environment variable: '%s'"):format(errors.escape(name, 64)))
+   end
+   return string.pack(">s4s4", name, value)
 end
 
 --- The command line of an argument: a string, or a list of words to be quoted.
@@ -100,6 +105,9 @@ function requests.command(fname, command)
       return quote.list(command, fname)
    end
    args.check(fname, 1, command, { "string", "table" })
+   if command:find("\0", 1, true) then
+      args.bad(fname, 1, "a command line cannot hold a NUL") -- the server would run the part before it
+   end
    return command
 end
 

@@ -127,6 +127,22 @@ async def run(process):
         process.exit(0)
     elif what == "exit":
         process.exit(int(rest[0]))
+    elif what == "close":
+        process.stdout.write(" ".join(rest).encode())
+        process.close()
+    elif what == "events":
+        process.stdout.write(b"ready\n")
+        while True:
+            try:
+                if not await process.stdin.read(1):
+                    break
+            except asyncssh.SignalReceived as event:
+                process.stdout.write(f"signal {event.signal}\n".encode())
+            except asyncssh.BreakReceived as event:
+                process.stdout.write(f"break {event.msec}\n".encode())
+            except asyncssh.TerminalSizeChanged as event:
+                process.stdout.write(f"size {event.width} {event.height}\n".encode())
+        process.exit(0)
     elif what == "exit-signal":
         process.exit_with_signal(rest[0], rest[1] == "true", " ".join(rest[2:]))
     elif what == "global":

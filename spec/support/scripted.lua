@@ -18,6 +18,8 @@
 --    raw HEX                 a payload as it is          rekey                       abort (the connection just ends)
 --    echo TEXT…   stderr TEXT…   cat   flood BYTES   exit STATUS   env NAME   pty ("TERM COLUMNS ROWS")
 --    exit-signal NAME true|false TEXT…      not paramiko
+--    close TEXT…             closes the channel after TEXT, with no status; asyncssh only
+--    events                  says "ready", then each "signal NAME", "break MS" and "size COLUMNS ROWS"; asyncssh only
 --    global NAME             a global request that wants a reply; writes "success" or "failure"; not npm
 
 local process = require "spec.support.process"

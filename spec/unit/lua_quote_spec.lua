@@ -20,6 +20,13 @@ describe("ssh.quote", function()
          ssh.quote{ "a b", "", "$HOME", "*", "~", "x=1", "it's" })
    end)
 
+   it("quotes what means something where a command begins, there alone", function()
+      assert.equal("'if' then", ssh.quote{ "if", "then" })
+      assert.equal("'time' time", ssh.quote{ "time", "time" })
+      assert.equal("'%1' %1", ssh.quote{ "%1", "%1" })
+      assert.equal("iffy if", ssh.quote{ "iffy", "if" })
+   end)
+
    it("takes numbers", function()
       assert.equal("sleep 0.5 3", ssh.quote{ "sleep", 0.5, 3 })
    end)
