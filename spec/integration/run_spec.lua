@@ -360,9 +360,9 @@ describe("session:run", function()
 
       it("of words that a shell would take for something else", function()
          round_trip{ "", " ", "a b", "'", "''", "it's", '"', "$HOME", "${HOME}", "$(id)", "`id`", "\\", "\\\\", "\\n",
-            "*", "?", "[a]", "~", "~root", "{a,b}", "!", "!!", "#", "# x", ";", "; id", "&", "&&", "|", "||", ">x", "<x",
-            "\n", "\r\n", "\t", "-n", "--", "-e", "A=b", "(x)", "=ls", "^", "%s", "%%", "\27[2J", "\1", "\127", "\xff\xfe",
-            "ä", "\u{202e}", ("x"):rep(20000) }
+            "*", "?", "[a]", "~", "~root", "{a,b}", "!", "!!", "#", "# x", ";", "; id", "&", "&&", "|", "||", ">x",
+            "<x", "\n", "\r\n", "\t", "-n", "--", "-e", "A=b", "(x)", "=ls", "^", "%s", "%%", "\27[2J", "\1", "\127",
+            "\xff\xfe", "ä", "\u{202e}", ("x"):rep(20000) }
       end)
 
       it("of ten thousand random words", function()
@@ -490,7 +490,8 @@ end)
 
 describe("session:run on an account with a forced command", function()
    it("gives what that one does", function()
-      local sshd <close> = server.sshd{ config = quiet.config, match = 'Match User moon\nForceCommand echo "$SSH_ORIGINAL_COMMAND"; exit 9' }
+      local sshd <close> = server.sshd{ config = quiet.config,
+         match = 'Match User moon\nForceCommand echo "$SSH_ORIGINAL_COMMAND"; exit 9' }
       local session <close> = assert(dial(sshd))
       assert.same({ stdout = "what I want\n", stderr = "", status = 9, ok = false },
          assert(session:run("what I want")))
