@@ -226,6 +226,89 @@ describe("core.file.append", function()
    end)
 end)
 
+describe("core.file.replace", function()
+   local folder
+
+   before_each(function()
+      folder = tmp.dir()
+   end)
+
+   after_each(function()
+      folder:remove()
+   end)
+
+   local function facts(name)
+      return process.check{ "stat", "-c", "%a %u", folder:path(name) }:gsub("\n", "")
+   end
+
+   local function names()
+      return process.check{ "ls", "-A", folder:path() }
+   end
+
+   it("writes a file anew, keeping its permissions", function()
+      folder:write("f", "old and longer\n", "640")
+      assert.is_true(file.replace(folder:path("f"), "new\0\n"))
+      assert.equal("new\0\n", folder:read("f"))
+      assert.equal("640 " .. process.uid(), (facts("f")))
+      assert.is_true(file.replace(folder:path("f"), ""))
+      assert.equal("", folder:read("f"))
+      assert.equal("f\n", names())
+   end)
+
+   it("makes a file that is not there, for its owner alone", function()
+      assert.is_true(file.replace(folder:path("f"), "text"))
+      assert.equal("text", folder:read("f"))
+      assert.equal("600 " .. process.uid(), (facts("f")))
+      local large = core.random(1 << 20):rep(3)
+      assert.is_true(file.replace(folder:path("f"), large))
+      assert.is_true(large == folder:read("f"))
+   end)
+
+   it("leaves a link a link", function()
+      folder:mkdir("real")
+      folder:write("real/f", "old")
+      process.check{ "ln", "-s", "real/f", folder:path("link") }
+      assert.is_true(file.replace(folder:path("link"), "new"))
+      assert.equal("new", folder:read("real/f"))
+      assert.equal("real/f\n", process.check{ "readlink", folder:path("link") })
+   end)
+
+   it("shows the old text or the new one at any time, never a part", function()
+      local path = folder:write("f", ("a"):rep(100000))
+      local script = ([[
+         local core = require "moonssh.core"
+         for i = 1, 100 do
+            assert(core.file.replace(%q, (i %% 2 == 0 and "a" or "b"):rep(100000)))
+         end]]):format(path)
+      local writer <close> = process.start{ process.lua, "-e", script }
+      local reads = 0
+      repeat
+         local text = file.read(path)
+         assert.is_true(text == text:sub(1, 1):rep(100000))
+         reads = reads + 1
+      until writer:wait(0)
+      assert.is_true(reads > 0)
+      assert.equal("f\n", names())
+   end)
+
+   it("leaves the old file, and nothing else, when it fails", function()
+      folder:write("f", "old")
+      local result = process.run{ "sh", "-c", 'trap "" XFSZ; ulimit -f 2; exec "$@"', "sh", process.lua, "-e", ([[
+         print(require "moonssh.core".file.replace(%q, ("y"):rep(5000)))]]):format(folder:path("f")) }
+      assert.equal("nil\tio\tFile too large\t" .. EFBIG .. "\n", result.stdout)
+      assert.equal("old", folder:read("f"))
+      assert.equal("f\n", names())
+      assert.equal(file.ENOENT, errno(file.replace(folder:path("none/f"), "x")))
+      assert.equal(EISDIR, errno(file.replace(folder:mkdir("d"), "x")))
+      assert.equal("d\nf\n", names())
+   end)
+
+   it("raises for what is no path and no data", function()
+      raises("bad argument #1 to 'replace' %(string contains zeros%)", function() file.replace("a\0b", "x") end)
+      raises("bad argument #2 to 'replace' %(string expected", function() file.replace("a") end)
+   end)
+end)
+
 describe("core.file.home, user and hostname", function()
    it("are what the system says", function()
       local entry = process.check{ "getent", "passwd", tostring(process.uid()) }
@@ -239,5 +322,22 @@ describe("core.file.home, user and hostname", function()
       local elsewhere = { HOME = "/elsewhere", USER = "x", LOGNAME = "y" }
       local result = process.check{ process.lua, "-e", script, env = elsewhere }
       assert.equal(("%s\t%s\n"):format(file.home(), file.user()), result)
+   end)
+
+   it("are as far as possible there for a user whom the database does not know", function()
+      local script = "local f = require 'moonssh.core'.file print(f.home()) print(f.user())"
+      local function as_nobody(home)
+         return process.run{ "setpriv", "--reuid=54321", "--clear-groups", process.lua, "-e", script,
+            env = { HOME = home } }
+      end
+      local result = as_nobody("/some/where")
+      if result.status ~= 0 then
+         pending("only root can be another user")
+         return
+      end
+      local nothing = "nil\tio\tNo such file or directory\t2\n"
+      assert.equal("/some/where\n" .. nothing, result.stdout)
+      assert.equal(nothing .. nothing, as_nobody("").stdout)
+      assert.equal(nothing .. nothing, as_nobody(false).stdout)
    end)
 end)
