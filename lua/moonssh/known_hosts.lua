@@ -80,7 +80,7 @@ local markers = { ["@revoked"] = "revoked", ["@cert-authority"] = "cert-authorit
 -- The parts of a line as { marker =, names =, type =, blob =, comment = }; nil for an empty line or comment; nil and
 -- the reason for one that cannot be used.
 local function parse_line(text)
-   local rest = text:gsub("\r$", ""):match("^[ \t]*(.*)$")
+   local rest = (text:sub(-1) == "\r" and text:sub(1, -2) or text):match("^[ \t]*(.*)$")
    if rest == "" or rest:sub(1, 1) == "#" then
       return nil
    elseif rest:find("\0", 1, true) then
