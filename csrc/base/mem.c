@@ -4,6 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* As deep as a computation of OpenSSL goes, and more. */
+enum { STACK_USED = 16 * 1024 };
+
 static void *alloc_from_libc(void *ud, void *ptr, size_t osize, size_t nsize)
 {
     (void)ud;
@@ -71,4 +74,11 @@ void mssh_wipe(void *ptr, size_t size)
 {
     if (size > 0)
         explicit_bzero(ptr, size);
+}
+
+__attribute__((noinline)) void mssh_wipe_stack(void)
+{
+    unsigned char used[STACK_USED];
+
+    explicit_bzero(used, sizeof used);
 }

@@ -40,4 +40,8 @@ void mssh_free_used(mssh_mem *mem, void *ptr, size_t size, size_t used);
 /* Overwrites memory in a way that the compiler keeps. */
 void mssh_wipe(void *ptr, size_t size);
 
+/* Overwrites the stack below the caller, where functions that have returned left what they computed with:
+ * those of OpenSSL do not always clean up after themselves. To be called right after a use of secrets. */
+void mssh_wipe_stack(void);
+
 #endif

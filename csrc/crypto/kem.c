@@ -71,6 +71,7 @@ int mssh_kem_keypair(mssh_kem *kem, mssh_buf *public_value)
     if (rc == 0)
         rc = mssh_buf_append(public_value, ours.bytes, ours.len);
     kem->has_keypair = rc == 0;
+    mssh_wipe_stack();
     return rc;
 }
 
@@ -91,6 +92,7 @@ int mssh_kem_encapsulate(mssh_kem *kem, mssh_slice peer, mssh_buf *public_value,
         rc = mssh_buf_append(secret, shared.bytes, shared.len);
     kem->has_keypair = true;
     mssh_wipe(&shared, sizeof shared);
+    mssh_wipe_stack();
     return rc;
 }
 
@@ -105,5 +107,6 @@ int mssh_kem_decapsulate(mssh_kem *kem, mssh_slice peer, mssh_buf *secret)
     if (rc == 0)
         rc = mssh_buf_append(secret, shared.bytes, shared.len);
     mssh_wipe(&shared, sizeof shared);
+    mssh_wipe_stack();
     return rc;
 }

@@ -269,9 +269,12 @@ int mssh_key_parse_file(mssh_mem *mem, mssh_slice text, mssh_slice passphrase, m
                          "PuTTY key files are not supported yet: puttygen converts");
     /* Text may stand before an armour. */
     while (next_line(&rest, &line)) {
-        if (starts_with(line, "-----BEGIN "))
-            return parse_armoured(mem, mssh_slice_of(line.data, (size_t)(text.data + text.len - line.data)),
-                                  passphrase, key, failure);
+        if (starts_with(line, "-----BEGIN ")) {
+            mssh_slice armoured = mssh_slice_of(line.data, (size_t)(text.data + text.len - line.data));
+            int rc = parse_armoured(mem, armoured, passphrase, key, failure);
+            mssh_wipe_stack();
+            return rc;
+        }
         if (starts_with(line, "---- BEGIN SSH2 PUBLIC KEY ----"))
             return parse_rfc4716(mem, rest, key, failure);
     }

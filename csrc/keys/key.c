@@ -208,6 +208,7 @@ int mssh_key_sign(const mssh_key *key, mssh_slice algorithm, mssh_slice data, ms
     if (row == NULL)
         return MSSH_ERR_UNSUPPORTED;
     rc = mssh_pkey_sign(key->pkey, row->hash, data, signature);
+    mssh_wipe_stack();
     if (rc != 0)
         return rc;
     mssh_write_text(out, row->name);

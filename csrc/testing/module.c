@@ -15,6 +15,7 @@ static const luaL_Reg parts[] = {
     {"heap", mssh_testing_open_heap},
     {"keys", mssh_testing_open_keys},
     {"process", mssh_testing_open_process},
+    {"scan", mssh_testing_open_scan},
     {"session", mssh_testing_open_session},
     {"socket", mssh_testing_open_socket},
     {"state", mssh_testing_open_state},

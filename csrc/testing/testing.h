@@ -17,6 +17,7 @@ int mssh_testing_open_faults(lua_State *L);
 int mssh_testing_open_heap(lua_State *L);
 int mssh_testing_open_keys(lua_State *L);
 int mssh_testing_open_process(lua_State *L);
+int mssh_testing_open_scan(lua_State *L);
 int mssh_testing_open_session(lua_State *L);
 int mssh_testing_open_socket(lua_State *L);
 int mssh_testing_open_state(lua_State *L);

@@ -244,6 +244,7 @@ static bool derive_keys(mssh_transport *t)
     }
     t->next_out = derive_seal(t, client, t->mem);
     t->next_in = derive_seal(t, !client, t->mem);
+    mssh_wipe_stack();
     if (t->next_out == NULL || t->next_in == NULL)
         return fail_kex(t, MSSH_ERR_MEMORY, "the new keys cannot be set up");
     return true;
