@@ -50,6 +50,7 @@ build = {
          ["moonssh.expect"] = "lua/moonssh/expect.lua",
          ["moonssh.handshake"] = "lua/moonssh/handshake.lua",
          ["moonssh.hostkey"] = "lua/moonssh/hostkey.lua",
+         ["moonssh.keepalive"] = "lua/moonssh/keepalive.lua",
          ["moonssh.key"] = "lua/moonssh/key.lua",
          ["moonssh.known_hosts"] = "lua/moonssh/known_hosts.lua",
          ["moonssh.login"] = "lua/moonssh/login.lua",

@@ -131,9 +131,9 @@ function session:start() end
 
 --- One recv into the input. "more": bytes came, and there may be more, unless true follows: they were all that was there; "again": nothing is
 --- there now; "full": the session takes no input now (a question is open, or its send queue is full); "eof": the peer has ended (it is told to
---- the session). nil, "io", message, errno on an error. With quickack, TCP_QUICKACK is set before.
+--- the session). nil, "eof" (the connection is lost) or "io", message, errno on an error. With quickack, TCP_QUICKACK is set before.
 function session:read(fd, quickack) end
---- Sends output until none is left (true) or the socket is full (false). nil, "io", message on an error.
+--- Sends output until none is left (true) or the socket is full (false). nil, "eof" or "io", message on an error.
 function session:write(fd) end
 
 --- For transports without fd: room for input; takes a string (must fit in the room); the peer has ended; up to `max` bytes of output, or nil; drops n sent bytes.

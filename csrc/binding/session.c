@@ -38,6 +38,25 @@ static uint8_t *input_place(mssh_lua_session *self, size_t *room)
     return self->pending ? NULL : mssh_session_input(self->session, room);
 }
 
+/* Pushes nil, code, message, errno. A connection that the peer or the network has reset ended as one that was
+ * closed did, only less politely. */
+static int push_failure(lua_State *L, int number)
+{
+    switch (number) {
+    case ECONNRESET:
+    case ECONNABORTED:
+    case EPIPE:
+    case ETIMEDOUT:
+    case EHOSTUNREACH:
+    case ENETUNREACH:
+    case ENETDOWN:
+    case ENETRESET:
+        return mssh_lua_push_errno(L, "eof", number);
+    default:
+        return mssh_lua_push_errno(L, "io", number);
+    }
+}
+
 static int session_read(lua_State *L)
 {
     const int on = 1;
@@ -58,7 +77,7 @@ static int session_read(lua_State *L)
     if (n == -EAGAIN) {
         lua_pushliteral(L, "again");
     } else if (n < 0) {
-        return mssh_lua_push_errno(L, "io", (int)-n);
+        return push_failure(L, (int)-n);
     } else if (n == 0) {
         mssh_session_input_eof(self->session);
         lua_pushliteral(L, "eof");
@@ -81,7 +100,7 @@ static int session_write(lua_State *L)
     while ((output = mssh_session_output(self->session)).len > 0) {
         ssize_t n = mssh_fd_send(fd, output.data, output.len);
         if (n < 0 && n != -EAGAIN)
-            return mssh_lua_push_errno(L, "io", (int)-n);
+            return push_failure(L, (int)-n);
         if (n <= 0)
             break;
         mssh_session_output_done(self->session, (size_t)n);

@@ -85,6 +85,7 @@ local succeed = auth_event("auth_success")
 
 function on.auth_success(session)
    session._authenticated = true
+   session:_start_keepalive()
    succeed(session)
 end
 

@@ -6,6 +6,7 @@ local calls = require "moonssh.calls"
 local callbacks = require "moonssh.callbacks"
 local errors = require "moonssh.errors"
 local handshake = require "moonssh.handshake"
+local keepalive = require "moonssh.keepalive"
 local loop = require "moonssh.loop"
 local pump = require "moonssh.pump"
 local transport = require "moonssh.transport"
@@ -72,6 +73,9 @@ function Session.check_options(fname, index, options)
    check_positive(fname, "limits", args.options(fname, index, options.limits, limit_options))
    check_positive(fname, "rekey", args.options(fname, index, options.rekey, rekey_options))
    check_positive(fname, "keepalive", args.options(fname, index, options.keepalive, keepalive_options))
+   if options.keepalive and not options.keepalive.interval then
+      args.bad(fname, index, "option 'keepalive.interval' is missing")
+   end
    if options.loop then
       loop.check_adapter(fname, index, options.loop)
    end
@@ -354,12 +358,18 @@ function Session:_finish_close()
       self._raise = nil
    end
    pump.wake_all(self)
+   keepalive.stop(self)
    self:_close_socket()
    self._last_info, self._core_closed = getters.info(self), true
    handle:close()
    if err then
       error(err, 0)
    end
+end
+
+--- Called at the login.
+function Session:_start_keepalive()
+   keepalive.start(self)
 end
 
 --- Has the library own the socket of the session.
