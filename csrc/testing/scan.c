@@ -88,21 +88,20 @@ static void search_mapping(scanner *s, uintptr_t from, uintptr_t to, const char 
     }
 }
 
+/* A line of /proc/self/maps: "from-to rw-p offset device inode  name". */
 static void search_all(scanner *s, FILE *maps)
 {
     char line[512];
 
     while (fgets(line, sizeof line, maps) != NULL) {
-        unsigned long from;
-        unsigned long to;
-        char access[5];
-        int name = 0;
+        char *rest = NULL;
+        uintptr_t from = strtoul(line, &rest, 16);
+        uintptr_t to = *rest == '-' ? strtoul(rest + 1, &rest, 16) : from;
+        const char *name = strpbrk(line, "/[");
 
-        if (sscanf(line, "%lx-%lx %4s %*s %*s %*s %n", &from, &to, access, &name) < 3)
-            continue;
         line[strcspn(line, "\n")] = 0;
-        if (access[0] == 'r' && access[1] == 'w' && to - from <= MAPPING_MAX)
-            search_mapping(s, from, to, line[name] != 0 ? line + name : "anonymous memory");
+        if (strncmp(rest, " rw", 3) == 0 && to - from <= MAPPING_MAX)
+            search_mapping(s, from, to, name != NULL ? name : "anonymous memory");
     }
 }
 
