@@ -104,8 +104,8 @@ void mssh_transport_free(mssh_transport *transport);
 int mssh_transport_start(mssh_transport *transport);
 
 /* Where the next bytes from the peer go: a place with *room bytes. *room is 0 while nothing may be read: a
- * question is open, the send queue is over its limit, or the transport has failed. Valid until the next call
- * that is not input_done. */
+ * question is open, what was read waits for next, the send queue is over max_queue, or the transport has
+ * failed. Valid until the next call that is not input_done. */
 uint8_t *mssh_transport_input(mssh_transport *transport, size_t *room);
 
 /* Takes `len` bytes that were written to that place. */
@@ -136,8 +136,8 @@ int mssh_transport_send(mssh_transport *transport, mssh_slice head, mssh_slice b
  */
 int mssh_transport_send_concealed(mssh_transport *transport, mssh_slice payload);
 
-/* Bytes of bulk payload that may be queued now: 0 while the queue is over max_queue or a key exchange holds
- * payloads back. */
+/* Bytes of bulk payload that may be queued now: what is missing to three quarters of max_queue (the rest is
+ * for replies), 0 while a key exchange holds payloads back. */
 size_t mssh_transport_room(const mssh_transport *transport);
 
 /* Bytes to send, valid until the next call; empty when there are none. */
