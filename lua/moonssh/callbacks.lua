@@ -152,7 +152,7 @@ function callbacks.call(session, cbtype, f, ...)
    local outer = loop.forbid(("the %s callback"):format(cbtype))
    session._inline, session._inline_thread = cbtype, nil
    local alive, mark, ok, result = coroutine.resume(co, f, ...)
-   session._inline = nil
+   session._inline = false
    loop.forbid(outer)
    if not alive then
       return false, failure_of(cbtype, { cause = mark, traceback = debug.traceback(co, tostring(mark)) })

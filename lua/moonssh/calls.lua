@@ -174,7 +174,7 @@ function methods:disconnect(reason, message)
       return nil, self.failure
    end
    self._core:disconnect(reason, message or "")
-   self.failure = errors.new("closed", "this side has disconnected", { reason = reason })
+   self:_end(errors.new("closed", "this side has disconnected", { reason = reason }))
    pump.flush(self)
    pump.wake_all(self)
    return true

@@ -91,7 +91,7 @@ local function verify(self, options, limit)
       return nil, self.failure
    elseif not ok then
       self._host_key_state = "rejected"
-      self.failure = err
+      self:_end(err)
       self._core:answer_host_key(false)
       pump.flush(self)
       pump.wake_all(self)

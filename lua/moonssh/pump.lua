@@ -118,7 +118,7 @@ local function move(session)
       dispatch.events(session)
    end
    if session._first then
-      wake(session, nil, session.failure ~= nil)
+      wake(session, nil, session._ended)
    end
    return state
 end
@@ -135,7 +135,7 @@ end
 -- The error that a handler in place has left to be raised.
 local function take_raised(session)
    local err = session._raise
-   session._raise = nil
+   session._raise = false
    return err
 end
 
@@ -188,7 +188,7 @@ local Waiter = {}
 local function link(waiter)
    local session = waiter.session
    local last = session._last
-   waiter.linked, waiter.preceding = true, last
+   waiter.linked, waiter.preceding = true, last or nil
    if last then
       last.following = waiter
    else
@@ -206,12 +206,12 @@ local function unlink(waiter)
    if before then
       before.following = after
    else
-      session._first = after
+      session._first = after or false
    end
    if after then
       after.preceding = before
    else
-      session._last = before
+      session._last = before or false
    end
    waiter.linked, waiter.preceding, waiter.following = nil, nil, nil
    session._n_room = session._n_room - (waiter.room and 1 or 0)
@@ -222,8 +222,8 @@ function Waiter.__close(waiter)
    local session = waiter.session
    unlink(waiter)
    if session._leader == waiter then
-      session._leader = waiter.instead_of
-      session._waits_for = waiter.instead_of and waiter.instead_of.waits_for
+      session._leader = waiter.instead_of or false
+      session._waits_for = waiter.instead_of and waiter.instead_of.waits_for or false
       if waiter.instead_of then
          pump.kick(session)
       end
@@ -246,7 +246,7 @@ local function lead(session, waiter)
    local leader = session._leader
    if leader == waiter then
       return true
-   elseif leader == nil then
+   elseif not leader then
       if session._starting and can_yield(session) then
          return false
       end
@@ -302,7 +302,7 @@ local function wait_for_transport(session, waiter, deadline)
    end
    waiter.nested, waiter.waits_for = nil, nil
    if session._leader == waiter then
-      session._waits_for = nil
+      session._waits_for = false
    end
 end
 
@@ -323,7 +323,7 @@ end
 local function raised(session, waiter)
    local err = take_raised(session)
    if session._queue.first <= session._queue.last then
-      session._leader = waiter.instead_of
+      session._leader = waiter.instead_of or false
       local handler_err = start_handlers(session)
       if err and handler_err then
          loop.report(handler_err, handler_err.traceback)
@@ -342,10 +342,10 @@ local function round(session, waiter, deadline, reads)
    end
    if session._raise or session._queue.first <= session._queue.last then
       return done, raised(session, waiter)
-   elseif done or session.closed or session.failure then
+   elseif done or session.closed or session._ended then
       return done
    elseif session._sent and not session._fd then
-      session._sent = nil -- a peer in this process may have answered already
+      session._sent = false -- a peer in this process may have answered already
    elseif state ~= "more" then
       wait_for_transport(session, waiter, deadline)
    elseif reads % READS == 0 then
@@ -358,7 +358,7 @@ local function ended(session)
    if session.closed then
       return errors.closed("the session")
    end
-   return session.failure
+   return session._ended and session.failure or nil
 end
 
 local function block(session, waiter, deadline, stage)

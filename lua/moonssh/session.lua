@@ -142,6 +142,19 @@ function Session.new(options)
       _batch = 0, -- number of the events that were taken together
       _stamp = 0,
       _n_room = 0,
+      -- Read at every turn of the pump, so they are never nil: that would ask __index.
+      _ended = false, -- whether `failure` is set
+      _first = false,
+      _last = false,
+      _leader = false,
+      _starting = false,
+      _waits_for = false,
+      _inline = false,
+      _raise = false,
+      _mute = false,
+      _sent = false,
+      _tracer = false,
+      _write_failure = false,
    }, Session)
    for cbtype, f in pairs(options.callbacks or {}) do
       self._callbacks[cbtype] = f
@@ -197,7 +210,7 @@ function Session:_send_now(result)
    pump.flush(self)
    local err = self._raise
    if err then
-      self._raise = nil
+      self._raise = false
       error(err, 0)
    end
    if self.failure and not self.closed then
@@ -206,12 +219,18 @@ function Session:_send_now(result)
    return result or true
 end
 
+--- Sets what has ended the session.
+---@param err moonssh.error
+function Session:_end(err)
+   self.failure, self._ended = err, true
+end
+
 --- Records what ended the session; the first cause stays.
 ---@param err moonssh.error
 ---@param reason? integer of the DISCONNECT that is sent (default: by application); 0 for none
 function Session:_fail(err, reason)
    if not self.failure then
-      self.failure = err
+      self:_end(err)
       self._core:fail(err.code, errors.escape(err.message, 400), reason or BY_APPLICATION)
       self._stamp = self._batch
    end
@@ -252,7 +271,7 @@ end
 function Session:trace(f)
    check(self, "trace")
    args.optional("trace", 1, f, "function")
-   self._tracer = f
+   self._tracer = f or false
    self._core:trace(f ~= nil)
 end
 
@@ -355,7 +374,7 @@ function Session:_finish_close()
       end
       transport.write(self)
       err = self._raise
-      self._raise = nil
+      self._raise = false
    end
    pump.wake_all(self)
    keepalive.stop(self)
