@@ -72,7 +72,7 @@ function callbacks.queue(session, cbtype, a, b, c)
 end
 
 local function failure_of(cbtype, failure)
-   local message = ("error in the %s callback: %s"):format(cbtype, tostring(failure.cause))
+   local message = ("error in the %s callback: %s"):format(cbtype, errors.text(failure.cause))
    return errors.new("callback", message, {
       cause = failure.cause,
       traceback = failure.traceback,
@@ -137,13 +137,9 @@ end
 
 local RESULT = {}
 
-local function describe(cause)
-   return { cause = cause, traceback = debug.traceback(tostring(cause), 2) }
-end
-
 -- The coroutine in which a session's handlers are called, one call after the other.
 local function serve(f, ...)
-   return serve(coroutine.yield(RESULT, xpcall(f, describe, ...)))
+   return serve(coroutine.yield(RESULT, xpcall(f, errors.describe, ...)))
 end
 
 --- Calls a handler that must answer at once. → true, its result | false, err
@@ -155,7 +151,7 @@ function callbacks.call(session, cbtype, f, ...)
    session._inline = false
    loop.forbid(outer)
    if not alive then
-      return false, failure_of(cbtype, { cause = mark, traceback = debug.traceback(co, tostring(mark)) })
+      return false, failure_of(cbtype, { cause = mark, traceback = debug.traceback(co, errors.text(mark)) })
    elseif mark ~= RESULT then
       local cause = ("attempt to yield from the %s callback"):format(cbtype)
       local traceback = debug.traceback(co, cause)
@@ -164,8 +160,7 @@ function callbacks.call(session, cbtype, f, ...)
    end
    session._inline_thread = co
    if not ok then
-      result = type(result) == "table" and result or { cause = result, traceback = tostring(result) }
-      return false, failure_of(cbtype, result)
+      return false, failure_of(cbtype, errors.described(result))
    end
    return true, result
 end

@@ -65,7 +65,9 @@ end
 function Channel:_opened()
    self._state = "open"
    for i, planned in ipairs(self._plan or {}) do
-      self._plan[i] = request(self, planned[1], planned[2], planned[3]) or planned
+      local record, err = request(self, planned[1], planned[2], planned[3])
+      self._plan[i] = record or planned
+      self._plan_error = self._plan_error or err
    end
    if self._on_open then
       self._on_open(self)
@@ -182,6 +184,9 @@ function Channel:_await_start(deadline)
       return nil, self._refusal
    elseif ok and self.closed then
       return nil, errors.closed("the channel")
+   end
+   if self._plan_error then
+      return nil, self._plan_error
    end
    for _, record in ipairs(ok and self._plan or {}) do
       if ok and record.name and record.name ~= "env" then

@@ -59,6 +59,28 @@ function errors.with(err, fields)
    return setmetatable(copy, Error)
 end
 
+--- A value as text, whatever its __tostring does.
+---@return string
+function errors.text(value)
+   local ok, text = pcall(tostring, value)
+   return ok and text or ("(error object is a %s value)"):format(type(value))
+end
+
+--- The handler of messages for xpcall: what was thrown, and where.
+---@return { cause: any, traceback: string }
+function errors.describe(cause)
+   return { cause = cause, traceback = debug.traceback(errors.text(cause), 2) }
+end
+
+--- What xpcall gave for an error, if `describe` itself failed (the stack was full) as well.
+---@return { cause: any, traceback: string }
+function errors.described(value)
+   if type(value) == "table" and value.traceback then
+      return value
+   end
+   return { cause = value, traceback = errors.text(value) }
+end
+
 local timeouts = {
    resolve = "resolving the name",
    connect = "connecting",
@@ -89,7 +111,7 @@ function errors.thrown(cause, traceback)
    if errors.is(cause) then
       return cause
    end
-   return errors.new("callback", tostring(cause), { cause = cause, traceback = traceback })
+   return errors.new("callback", errors.text(cause), { cause = cause, traceback = traceback })
 end
 
 --- Untrusted bytes as printable text of at most `max` bytes (default 256).

@@ -288,15 +288,14 @@ local function wait_for_transport(session, waiter, deadline)
       return
    end
    loop.may_wait()
-   local reads, writes = handle:wants()
-   local events = (reads and "r" or "") .. (writes and "w" or "")
+   local events, ask = transport.awaited(session)
+   timeout = ask and soonest(timeout, ASK_AGAIN) or timeout
    waiter.nested = not can_yield(session)
    if fd and events ~= "" then
       timeout = adapter.cancel and timeout or soonest(timeout, LOOK_UP)
       waiter.waits_for, session._waits_for = events, events
       adapter.wait(fd, events, timeout)
    else
-      timeout = events ~= "" and soonest(timeout, ASK_AGAIN) or timeout
       waiter.waits_for, session._waits_for = "token", "token"
       adapter.park(session._token, timeout)
    end

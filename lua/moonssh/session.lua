@@ -133,6 +133,8 @@ function Session.new(options)
       _handlers_waiting = 0,
       _callbacks_dropped = 0,
       _send_size = 64 * 1024,
+      _empty = 0, -- answers of recv in a row that brought nothing
+      _refused = 0, -- answers of send in a row that took nothing
       _channels = setmetatable({}, { __mode = "v" }), -- handle → channel
       _dropped = {}, -- handles of channels that were collected
       _auth_events = {},
@@ -314,8 +316,9 @@ end
 function Session:step()
    check(self, "step", true)
    local err = pump.step(self)
-   if self._loop.turn then
-      self._loop.turn()
+   local adapter = self._loop
+   if adapter.turn and not adapter.running() then
+      adapter.turn()
    end
    if err then
       error(err, 0)

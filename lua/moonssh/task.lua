@@ -124,11 +124,10 @@ function task.map(items, f, options)
       while next_index <= count do
          local index = next_index
          next_index = next_index + 1
-         local ok, value, err = xpcall(f, function(cause)
-            return errors.thrown(cause, debug.traceback(tostring(cause), 2))
-         end, items[index], index)
+         local ok, value, err = xpcall(f, errors.describe, items[index], index)
          if not ok then
-            failures[index] = value
+            local failure = errors.described(value)
+            failures[index] = errors.thrown(failure.cause, failure.traceback)
          elseif value == nil and err ~= nil then
             failures[index] = err
          else

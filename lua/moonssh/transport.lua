@@ -12,6 +12,9 @@ local transport = {}
 local CHUNK = 64 * 1024
 local CALLS = 256
 
+-- A callback that has nothing to do although its descriptor is ready, so many times in a row, is asked at intervals.
+local PATIENCE = 4
+
 -- Errors of a handler ------------------------------------------------------------------------------------------------
 
 -- A handler of the transport that failed ends the session, and what it threw is raised by whoever moves the session.
@@ -45,10 +48,12 @@ local function read_by_handler(session, f)
          return "failed"
       elseif type(result) == "string" and #result > 0 and #result <= room then
          handle:input(result)
+         session._empty = 0
       elseif result == "" or result == 0 then
          handle:input_eof()
          return "eof"
       elseif result == -EAGAIN then
+         session._empty = session._empty + 1
          return "again"
       elseif result == -1 then
          end_by_io(session, "io", "the recv callback reported an error")
@@ -121,6 +126,7 @@ local function write_by_handler(session, f)
          end_by_callback(session, result)
          return true
       elseif result == 0 or result == -EAGAIN then
+         session._refused = session._refused + 1
          return false
       elseif result == -1 then
          return write_failed(session, "io", "the send callback reported an error")
@@ -132,6 +138,7 @@ local function write_by_handler(session, f)
       end
       handle:output_done(sent)
       session._sent = true
+      session._refused = 0
       -- A transport that takes little at a time is not shown much: what it leaves is copied again for the next call.
       session._send_size = sent == length and CHUNK or math.max(256, math.min(CHUNK, 2 * sent))
       f = session._callbacks.send
@@ -160,6 +167,21 @@ function transport.write(session)
       return write_failed(session, code, message)
    end
    return done
+end
+
+--- What to wait for: the events, and whether the callbacks are to be asked after a while whatever the descriptor says.
+---@return string events, boolean ask
+function transport.awaited(session)
+   local reads, writes = session._core:wants()
+   local handlers = session._callbacks
+   local ask = (reads or writes) and session._fd == nil
+   if reads and handlers.recv and session._empty > PATIENCE then
+      reads, ask = false, true
+   end
+   if writes and handlers.send and session._refused > PATIENCE then
+      writes, ask = false, true
+   end
+   return (reads and "r" or "") .. (writes and "w" or ""), ask
 end
 
 -- The defaults of the callbacks, to chain to -------------------------------------------------------------------------

@@ -72,7 +72,9 @@ describe("the disconnect callback", function()
       end)
       link:send(goodbye)
       assert.is_false(session:step())
-      loop.sleep(0.01)
+      while not seen.err do
+         loop.sleep(0.001)
+      end
       assert.is_nil(seen.result)
       assert.equal(session.failure, seen.err)
    end)
@@ -119,7 +121,9 @@ describe("the disconnect callback", function()
             return link.session:run("wait " .. i)
          end)
       end
-      loop.sleep(0.03)
+      while #link.server:received("channel_request") < 5 do
+         loop.sleep(0.001)
+      end
       link:send(goodbye)
       for i = 1, 5 do
          local result, err = tasks[i]:wait(10)

@@ -210,6 +210,34 @@ for cbtype, kind in pairs(kinds) do
             assert.same({ "one", "two", "three" }, seen)
          end)
 
+         it("may throw anything", function()
+            local function overflow()
+               return 1 + overflow()
+            end
+            local hostile = setmetatable({}, { __tostring = function() throw("no text") end })
+            for _, cause in ipairs{ hostile, 12, false, overflow, "" } do
+               handle(function()
+                  if cause == overflow then
+                     overflow()
+                  end
+                  throw(cause)
+               end)
+               send("one")
+               local ok, err = pcall(session.ping, session)
+               assert.is_false(ok)
+               assert.equal("callback", err.code)
+               assert.equal("string", type(tostring(err)))
+               assert.equal("string", type(err.traceback))
+               if cause ~= overflow then
+                  assert.equal(cause, err.cause)
+               end
+            end
+            handle(function() throw(nil) end)
+            send("one")
+            assert.is_false((pcall(session.ping, session)))
+            assert.is_nil(session.failure)
+         end)
+
          it("tells loop.on_error when it had waited before", function()
             local reported = {}
             local default = loop.on_error
@@ -222,7 +250,9 @@ for cbtype, kind in pairs(kinds) do
             end)
             send("one"):settle()
             assert.is_true(session:ping() >= 0)
-            loop.sleep(0.005)
+            while #reported == 0 do
+               loop.sleep(0.001)
+            end
             loop.on_error = default
             assert.equal(1, #reported)
             assert.equal("callback", reported[1][1].code)

@@ -289,6 +289,35 @@ describe("the send callback", function()
    end)
 end)
 
+describe("a callback that has nothing to do", function()
+   it("does not keep the processor busy, although its descriptor is ready", function()
+      local a, b = core.socket.pair()
+      core.socket.send(b, "something to read")
+      local calls = { send = 0, recv = 0 }
+      local session = ssh.session{
+         callbacks = {
+            send = function()
+               calls.send = calls.send + 1
+               return -ssh.EAGAIN
+            end,
+            recv = function()
+               calls.recv = calls.recv + 1
+               return -ssh.EAGAIN
+            end,
+         },
+      }
+      local ok, err = session:handshake(a, { timeout = 0.1 })
+      assert.is_nil(ok)
+      assert.equal("timeout", err.code)
+      -- Every 10 ms, and a few times before that is begun.
+      assert.is_true(calls.recv >= 2 and calls.recv < 40, calls.recv)
+      assert.is_true(calls.send >= 2 and calls.send < 60, calls.send)
+      session:close()
+      core.socket.close(a)
+      core.socket.close(b)
+   end)
+end)
+
 describe("the recv callback", function()
    it("gets socket, length, flags, abstract and the session", function()
       local link = memory.connect{ session = { abstract = "mine" } }

@@ -59,6 +59,13 @@ describe("a session over a descriptor", function()
       assert.is_true(session:auth_password("moon", "secret"))
    end
 
+   -- Waits until the server has received so many messages of a kind.
+   local function await(kind, count)
+      while #server:received(kind) < count do
+         loop.sleep(0.001)
+      end
+   end
+
    it("works, and leaves the descriptor to whoever gave it", function()
       log_in()
       assert.equal(fd, session:fd())
@@ -105,7 +112,7 @@ describe("a session over a descriptor", function()
       assert.equal("host_key_rejected", err.code)
       assert.equal(err, session.failure)
       assert.equal(err, select(2, session:auth_password("moon", "secret")))
-      loop.sleep(0.01)
+      await("disconnect", 1)
       assert.equal(9, server:received("disconnect")[1].reason)
    end)
 
@@ -190,7 +197,7 @@ describe("a session over a descriptor", function()
       log_in()
       server.exec = function() end
       local leader = ssh.spawn(function() return session:run("endless") end)
-      loop.sleep(0.01)
+      await("channel_request", 1)
       server.exec = function(channel) channel:write("done"):finish(0) end
       local follower = ssh.spawn(function() return session:run("x").stdout end)
       loop.sleep(0)
@@ -205,7 +212,7 @@ describe("a session over a descriptor", function()
       for i = 1, 3 do
          tasks[i] = ssh.spawn(function() return session:run("endless") end)
       end
-      loop.sleep(0.01)
+      await("channel_request", 3)
       session:close()
       for i = 1, 3 do
          assert.same({ nil, "closed" }, { code_of(tasks[i]:wait(10)) })
@@ -256,6 +263,55 @@ describe("a session over a descriptor", function()
    end)
 end)
 
+describe("a session with keepalive", function()
+   local function connect(server)
+      return memory.connect{ server = server, session = { keepalive = { interval = 0.002, count = 2 } } }
+   end
+
+   it("fails when so many probes are not answered, for whoever waits", function()
+      local link = connect{ on = { global_request = function() return true end }, exec = function() end }
+      local result, err = link.session:run("endless")
+      assert.is_nil(result)
+      assert.equal("timeout", err.code)
+      assert.equal("the server has answered none of 2 keepalive probes", link.session.failure.message)
+      assert.equal(2, #link.server:received("global_request"))
+      link.session:close()
+   end)
+
+   it("also when nobody waits for it, while the loop runs", function()
+      local link = connect{ on = { global_request = function() return true end } }
+      repeat
+         loop.sleep(0.002)
+      until link.session.failure
+      assert.equal("timeout", link.session.failure.code)
+      link.session:close()
+   end)
+
+   it("goes on as long as they are answered", function()
+      local link = connect()
+      repeat
+         loop.sleep(0.002)
+      until #link.server:received("global_request") > 10
+      assert.is_nil(link.session.failure)
+      assert.equal("hello", link.session:run("echo hello").stdout)
+      link.session:close()
+   end)
+
+   it("keeps neither the loop running nor the session alive", function()
+      local weak = setmetatable({}, { __mode = "k" })
+      do
+         local link = connect()
+         weak[link.session] = true
+         loop.run(function()
+            loop.sleep(0.005)
+         end)
+      end
+      collectgarbage()
+      collectgarbage()
+      assert.is_nil(next(weak))
+   end)
+end)
+
 describe("a session", function()
    local link, session
 
@@ -300,8 +356,9 @@ describe("a session", function()
       end
       assert.same({ nil, "timeout" }, { code_of(session:ping(0.01)) })
       local task = ssh.spawn(function() return session:ping() end)
-      loop.sleep(0.02)
-      assert.equal(2, #held)
+      while #held < 2 do
+         loop.sleep(0.001)
+      end
       link:send(held[1]):settle()
       loop.sleep(0)
       assert.is_false(task.closed)
@@ -392,7 +449,9 @@ describe("a session", function()
    it("fails for all with one cause when the peer breaks the protocol", function()
       link.server.exec = function() end
       local task = ssh.spawn(function() return session:run("endless") end)
-      loop.sleep(0.02)
+      while #link.server:received("channel_request") < 1 do
+         loop.sleep(0.001)
+      end
       link:send(messages.channel_data(77, "x"))
       local _, err = task:wait(10)
       assert.equal("protocol", err.code)

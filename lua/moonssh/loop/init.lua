@@ -22,15 +22,15 @@ local inline -- the name of the handler that is running and must not wait
 
 --- What becomes of an error in a task that nobody can be told of. Yours to replace.
 function loop.on_error(err, traceback)
-   io.stderr:write("moonssh: error in a task: ", tostring(traceback or err), "\n")
+   io.stderr:write("moonssh: error in a task: ", traceback or errors.text(err), "\n")
 end
 
 --- Reports to on_error; one that fails itself is reported on stderr along with what it was given.
 function loop.report(err, traceback)
    local ok, problem = pcall(loop.on_error, err, traceback)
    if not ok then
-      io.stderr:write("moonssh: error in loop.on_error: ", tostring(problem), "\nmoonssh: error in a task: ",
-         tostring(traceback or err), "\n")
+      io.stderr:write("moonssh: error in loop.on_error: ", errors.text(problem), "\nmoonssh: error in a task: ",
+         traceback or errors.text(err), "\n")
    end
 end
 

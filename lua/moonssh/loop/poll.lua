@@ -167,14 +167,10 @@ end
 
 -- Fibers: what the loop runs -----------------------------------------------------------------------------------------
 
-local function describe(cause)
-   return { cause = cause, traceback = debug.traceback(tostring(cause), 2) }
-end
-
 local function execute(fiber)
-   local results = table.pack(xpcall(fiber.f, describe, table.unpack(fiber, 1, fiber.n)))
-   if not results[1] and type(results[2]) ~= "table" then -- describe itself failed
-      results[2] = { cause = results[2], traceback = tostring(results[2]) }
+   local results = table.pack(xpcall(fiber.f, errors.describe, table.unpack(fiber, 1, fiber.n)))
+   if not results[1] then
+      results[2] = errors.described(results[2])
    end
    fiber.results = results
 end
@@ -223,7 +219,7 @@ local function close(fiber)
    local ok, cause = coroutine.close(co)
    current = previous
    if not ok then
-      fiber.results = table.pack(false, { cause = cause, traceback = tostring(cause) })
+      fiber.results = table.pack(false, errors.described(cause))
    end
    finished(fiber)
 end
@@ -241,7 +237,7 @@ local function run(fiber)
    local ok, signal = coroutine.resume(co, argument)
    current = previous
    if not ok then
-      fiber.results = table.pack(false, { cause = signal, traceback = debug.traceback(co, tostring(signal)) })
+      fiber.results = table.pack(false, { cause = signal, traceback = debug.traceback(co, errors.text(signal)) })
       coroutine.close(co)
       finished(fiber)
    elseif signal == ENDED then
