@@ -323,12 +323,12 @@ for cbtype, kind in pairs(kinds) do
             handle(function()
                assert(session:ping())
             end)
-            for i = 1, 40 do
+            for i = 1, 250 do
                send(tostring(i))
             end
             assert(session:run("echo hello"))
             local expected = {}
-            for i = 1, 40 do
+            for i = 1, 250 do
                expected[i] = tostring(i)
             end
             assert.same(expected, seen)

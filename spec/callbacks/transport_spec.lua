@@ -137,6 +137,9 @@ for _, cbtype in ipairs{ "send", "recv" } do
             local ok, err = pcall(other.ping, other)
             assert.is_false(ok)
             assert.equal("callback", err.code)
+            local expected = wait == coroutine.yield and "attempt to yield from the %s callback"
+               or "a call that waits, within the %s callback"
+            assert.is_truthy(err.cause:find(expected:format(cbtype), 1, true), err.cause)
             assert.equal(err, other.failure)
          end
       end)

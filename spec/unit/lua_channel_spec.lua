@@ -63,6 +63,13 @@ describe("a channel", function()
          end)
          assert.equal("a long line", channel:read("l"))
          assert.equal("next", channel:read(4))
+         for _, piece in ipairs{ "x", "yz" } do
+            peer:write(piece)
+            assert.same({ nil, "timeout" }, { code_of(channel:read("l", 0)) })
+         end
+         peer:write("\nnext")
+         assert.equal("xyz", channel:read("l"))
+         assert.equal("next", channel:read(4))
       end)
 
       it("a line longer than the window", function()
@@ -299,20 +306,27 @@ describe("a channel", function()
       end)
 
       it("whole strings, when several tasks write", function()
-         start(nil, { window = 3000 })
+         start(nil, { window = 3000, keeps_window = true })
          local tasks = {}
          for i = 1, 4 do
             tasks[i] = ssh.spawn(function()
                return channel:write((tostring(i)):rep(10000))
             end)
          end
+         while #peer.received < 40000 do
+            loop.sleep(0.001)
+            peer:grant(3000)
+         end
          for i = 1, 4 do
             assert.equal(channel, tasks[i]:wait(20))
          end
-         assert.equal(40000, #peer.received)
-         for digit, run in peer.received:gmatch("((.)%2*)") do
-            assert.equal(10000, #digit, run)
+         local seen = {}
+         for i = 1, 4 do
+            local part = peer.received:sub(10000 * i - 9999, 10000 * i)
+            assert.equal(part:sub(1, 1):rep(10000), part)
+            seen[part:sub(1, 1)] = true
          end
+         assert.same({ ["1"] = true, ["2"] = true, ["3"] = true, ["4"] = true }, seen)
       end)
 
       it("not after eof", function()

@@ -453,6 +453,34 @@ describe("the built-in loop", function()
       end
    end)
 
+   it("is not woken for what nobody waits for any more", function()
+      local poller, waits = core.poller, 0
+      local builtin = package.loaded["moonssh.loop.poll"]
+      function core.poller()
+         local real = poller()
+         return {
+            set = function(_, ...) return real:set(...) end,
+            wait = function(_, ...)
+               waits = waits + 1
+               return real:wait(...)
+            end,
+         }
+      end
+      package.loaded["moonssh.loop.poll"] = nil
+      local fresh = require "moonssh.loop.poll"
+      package.loaded["moonssh.loop.poll"] = builtin
+      local a, b = core.socket.pair()
+      assert.is_true(fresh.wait(a, "w"))
+      core.poller = poller
+      assert.same({ nil, "timeout" }, { fresh.wait(a, "r", 0.03) })
+      core.socket.send(b, "x")
+      assert.is_true(fresh.wait(a, "r"))
+      fresh.sleep(0.03)
+      assert.is_true(waits <= 8, waits)
+      core.socket.close(a)
+      core.socket.close(b)
+   end)
+
    it("can be replaced by a table with the same functions", function()
       local builtin = loop.current()
       local waits = 0
@@ -474,6 +502,35 @@ describe("the built-in loop", function()
       assert.error_matches(function() loop.use{ now = builtin.now } end, "the loop has no function 'wait'")
       core.socket.close(a)
       core.socket.close(b)
+   end)
+end)
+
+describe("the heap of timers", function()
+   local Heap = require "moonssh.loop.heap"
+
+   it("gives what is due first, whatever went in and out before", function()
+      math.randomseed(99)
+      local heap, list = Heap.new(), {}
+      for _ = 1, 5000 do
+         if #list > 0 and math.random(3) == 1 then
+            heap:remove(table.remove(list, math.random(#list)))
+         else
+            local timer = { at = math.random(200) }
+            heap:add(timer)
+            table.insert(list, timer)
+         end
+         assert(heap.size == #list)
+      end
+      table.sort(list, function(a, b)
+         return a.at < b.at or a.at == b.at and a.order < b.order
+      end)
+      for _, timer in ipairs(list) do
+         assert(heap[1] == timer)
+         heap:remove(timer)
+      end
+      assert.equal(0, heap.size)
+      heap:remove(list[1])
+      assert.equal(0, heap.size)
    end)
 end)
 

@@ -123,6 +123,24 @@ describe("session:run", function()
       assert.equal("", result.stdout)
    end)
 
+   it("leaves an input function that still waits when the command has ended", function()
+      local left
+      function commands.quick(channel)
+         channel.on_data = function() channel:write("done"):finish(0) end
+      end
+      local pieces = { "go on" }
+      assert.equal("done", session:run("quick", {
+         stdin = function()
+            if pieces[1] then
+               return table.remove(pieces)
+            end
+            local _ <close> = setmetatable({}, { __close = function() left = true end })
+            loop.sleep(60)
+         end,
+      }).stdout)
+      assert.is_true(left)
+   end)
+
    it("raises what the functions of its options throw, and gives the channel up", function()
       local cause = {}
       local function fail()
