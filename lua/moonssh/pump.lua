@@ -416,7 +416,7 @@ function pump.run_until(session, predicate, deadline, stage, subject, a, b, room
       return true
    end
    local waiter <close> = session._spare or setmetatable({ session = session }, Waiter)
-   session._spare = nil
+   session._spare = false
    waiter.predicate, waiter.a, waiter.b = predicate, a, b
    waiter.subject, waiter.room = subject or session, room
    return block(session, waiter, deadline, stage)

@@ -154,6 +154,7 @@ function Session.new(options)
       _inline = false,
       _raise = false,
       _mute = false,
+      _spare = false,
       _sent = false,
       _tracer = false,
       _write_failure = false,
