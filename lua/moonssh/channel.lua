@@ -326,7 +326,8 @@ function Channel:_write(data, deadline)
    local pending <close> = setmetatable({ channel = self, data = data, at = 1 }, WRITE)
    if not write_more(self, pending) then
       local ok, err = self:_await(write_more, deadline, "write", self, pending, true)
-      if not ok then
+      -- Closed since it was written: that is no failure of the writing.
+      if not ok and not (self.closed and pending.at > #data) then
          return nil, errors.with(err, { written = pending.at - 1 })
       end
    end

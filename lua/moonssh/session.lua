@@ -21,6 +21,12 @@ local transport = require "moonssh.transport"
 local Session = { __name = "moonssh.session" }
 
 local SOFTWARE = "moonssh_0.1"
+-- Packets of this length are to be taken by everybody (RFC 4253 6.1); a smaller limit is for data alone.
+local SMALLEST_PACKET = 35000
+
+-- Most data in a packet of a channel.
+local CHANNEL_PACKET = 32768
+
 local BY_APPLICATION = 11 -- SSH_DISCONNECT_BY_APPLICATION, RFC 4253 11.1
 
 for _, methods in ipairs{ handshake, calls } do
@@ -88,7 +94,8 @@ function Session._core_options(options, algorithms)
       software = SOFTWARE,
       require_strict = options.require_strict,
       max_window = limits.window,
-      max_packet = limits.packet,
+      max_packet = limits.packet and math.max(limits.packet, SMALLEST_PACKET),
+      channel_packet = limits.packet and math.min(limits.packet, CHANNEL_PACKET),
       max_channels = limits.channels,
       max_queue = limits.queue,
       rekey_bytes = rekey.bytes,
