@@ -34,6 +34,7 @@ function methods:_open(type, data, plan, opened)
    if err then
       return nil, err
    end
+   pump.release_dropped(self)
    local ch, code, message = self._core:open(type, data)
    if not ch then
       return nil, self.failure or errors.from_core(code, message)

@@ -91,8 +91,9 @@ function pump.wake_all(session)
    pump.kick(session)
 end
 
--- Channels that were collected are given back here, as a finaliser may run in the middle of anything.
-local function release_dropped(session)
+--- Gives back the channels that were collected. Their finalisers only note them, as those may run in the middle of
+--- anything.
+function pump.release_dropped(session)
    local dropped = session._dropped
    while dropped[1] do
       session._core:channel_release(table.remove(dropped))
@@ -102,7 +103,7 @@ end
 -- Takes in what has come, and sends the answers. Gives the state of the input, as transport.read.
 local function move(session)
    if session._dropped[1] then
-      release_dropped(session)
+      pump.release_dropped(session)
    end
    session._batch = session._batch + 1
    local state = transport.read(session)

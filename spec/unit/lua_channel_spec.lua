@@ -545,6 +545,22 @@ describe("a channel", function()
       end)
    end)
 
+   it("that was collected makes room for another", function()
+      session:close()
+      link = memory.connect{ session = { limits = { channels = 1 } } }
+      session = link.session
+      link.server.exec = function() end
+      do
+         channel = assert(session:exec("first"))
+         assert.same({ nil, "limit" }, { code_of(session:exec("second")) })
+         channel = nil
+      end
+      collectgarbage()
+      collectgarbage()
+      link:settle()
+      channel = assert(session:exec("second"))
+   end)
+
    describe("of a session that has failed", function()
       it("gives what came before the peer's DISCONNECT, then the failure", function()
          peer:write("last line\nrest")
