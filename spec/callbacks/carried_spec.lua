@@ -86,7 +86,7 @@ describe("a session carried by send and recv", function()
       local queue = {}
       local sockets = {}
       local session = ssh.session{
-         timeout = 10,
+         timeout = 60,
          callbacks = {
             send = function(socket, buffer)
                sockets[socket] = true

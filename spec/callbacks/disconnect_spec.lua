@@ -126,7 +126,7 @@ describe("the disconnect callback", function()
       end
       link:send(goodbye)
       for i = 1, 5 do
-         local result, err = tasks[i]:wait(10)
+         local result, err = tasks[i]:wait(60)
          assert.is_nil(result)
          assert.equal("disconnected", err.code)
          assert.equal(2, err.reason)

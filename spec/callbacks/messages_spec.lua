@@ -2,6 +2,7 @@ local loop = require "moonssh.loop"
 local memory = require "spec.support.memory"
 local messages = require "spec.support.messages"
 local ssh = require "moonssh"
+local waiting = require "spec.support.waiting"
 
 -- The two kinds of message that a server may send at any time: a payload with some text, and what of the handler's
 -- arguments is that text.
@@ -274,9 +275,7 @@ for cbtype, kind in pairs(kinds) do
             end)
             send("one")
             assert.equal("main", assert(session:run("echo main")).stdout)
-            while #outputs < 2 do
-               loop.sleep(0.001)
-            end
+            waiting.await(function() return #outputs == 2 end, "the handler")
             assert.same({ "one", "one" }, outputs)
          end)
 

@@ -2,6 +2,7 @@ local core = require "moonssh.core"
 local loop = require "moonssh.loop"
 local memory = require "spec.support.memory"
 local ssh = require "moonssh"
+local waiting = require "spec.support.waiting"
 
 local function throw(value)
    load("error(..., 0)")(value)
@@ -52,7 +53,7 @@ for _, cbtype in ipairs{ "send", "recv" } do
          local task = ssh.spawn(function()
             return session:run("endless")
          end)
-         loop.sleep(0.03)
+         waiting.await(function() return link.server:received("channel_request")[1] end, "the command")
          session:callback_set(cbtype, function() throw("oops") end)
          -- Whoever leads has it raised; the other gets it returned.
          local raised, err = pcall(session.ping, session)

@@ -7,6 +7,7 @@ local oracle = require "spec.support.oracle"
 local ssh = require "moonssh"
 local testing = require "moonssh_testing"
 local tmp = require "spec.support.tmp"
+local waiting = require "spec.support.waiting"
 local wire = require "spec.support.wire"
 
 local message = wire.message
@@ -365,7 +366,7 @@ end)
 
 describe("B5: a server that never gets anywhere", function()
    local function stalls(peer, options, stage)
-      local link = MemorySession.new{ peer = peer }
+      local link = MemorySession.new{ peer = peer, session = { loop = waiting.clock() } }
       options.timeout = 0.05
       local ok, err = link:handshake(options)
       assert.is_nil(ok)
@@ -398,7 +399,8 @@ describe("B5: a server that never gets anywhere", function()
    end)
 
    it("ends at the deadline: no answer to the login", function()
-      local link = MemorySession.new{ peer = { steps = { userauth = function() end } } }
+      local link = MemorySession.new{ peer = { steps = { userauth = function() end } },
+         session = { loop = waiting.clock() } }
       assert(link:handshake{ host = "moon", host_keys = "off" })
       link.session.timeout = 0.05
       local ok, err = link.session:authenticate{ user = "moon", password = "secret" }
@@ -409,7 +411,8 @@ describe("B5: a server that never gets anywhere", function()
 
    it("ends at the deadline: a channel that is never opened, a request never answered", function()
       for step, stage in pairs{ channel_open = "open", channel_request = "request" } do
-         local link = MemorySession.new{ peer = { steps = { [step] = function() end } } }
+         local link = MemorySession.new{ peer = { steps = { [step] = function() end } },
+            session = { loop = waiting.clock() } }
          assert(link:login())
          local channel, err = link.session:exec("date", { timeout = 0.05 })
          assert.is_nil(channel)

@@ -6,6 +6,7 @@ local process = require "spec.support.process"
 local server = require "spec.support.server"
 local socket = require "moonssh_testing".socket
 local ssh = require "moonssh"
+local waiting = require "spec.support.waiting"
 local tmp = require "spec.support.tmp"
 
 describe("with an agent", function()
@@ -87,7 +88,11 @@ describe("with an agent", function()
 
    it("that hangs the deadline of connect holds", function()
       local listener = assert(socket.listen(folder:path("silent")))
-      local session, err = dial(sshd, { agent = folder:path("silent"), timeout = 0.5 })
+      local session, err = waiting.longer(function(timeout)
+         return dial(sshd, { agent = folder:path("silent"), timeout = timeout })
+      end, function(_, err)
+         return err.stage == "auth"
+      end)
       socket.close(listener)
       assert.is_nil(session)
       assert.equal("timeout", err.code)

@@ -194,7 +194,7 @@ describe("asyncssh that asks questions", function()
 
       it("waits for a function that waits", function()
          local answers, n = { { "moon", "1234" }, { "5678" } }, 0
-         local session <close> = assert(connect{ timeout = 5, interactive = function()
+         local session <close> = assert(connect{ timeout = 60, interactive = function()
             ssh.loop.sleep(0.05)
             n = n + 1
             return answers[n]

@@ -51,7 +51,7 @@ describe("the host key of sshd", function()
       assert.equal(code, err.code)
       process.wait_until(function()
          return said("the host key was not accepted") == refusals + 1
-      end, 10, "sshd to be told")
+      end, 60, "sshd to be told")
       assert.equal(logins, said("userauth%-request"))
       return err
    end

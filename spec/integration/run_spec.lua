@@ -5,6 +5,7 @@ local dial = require "spec.support.dial"
 local process = require "spec.support.process"
 local server = require "spec.support.server"
 local ssh = require "moonssh"
+local waiting = require "spec.support.waiting"
 
 local MIB = 1024 * 1024
 
@@ -21,19 +22,17 @@ end
 local unread = "echo $$; while printf .; do sleep 0.02; done"
 local echoing = "echo $$; exec cat"
 
--- Runs a command with longer and longer timeouts, until it has written something before it is given up. → err
+-- Runs a command that ends in its timeout, having written something before. → err
 local function time_out(session, command, options)
-   local timeout = 0.2
-   while true do
+   return waiting.longer(function(timeout)
       options.timeout = timeout
       local result, err = session:run(command, options)
       assert.is_nil(result)
       assert.equal("timeout", err.code)
-      if err.result and err.result.stdout ~= "" or timeout > 30 then
-         return err
-      end
-      timeout = timeout * 2
-   end
+      return err
+   end, function(err)
+      return err.result and err.result.stdout ~= ""
+   end)
 end
 
 -- Waits for the end of processes that were left at the server.
@@ -41,7 +40,7 @@ local function await_end(pids)
    for pid in pids:gmatch("%d+") do
       process.wait_until(function()
          return not process.alive(tonumber(pid))
-      end, 20, "the end of the command")
+      end, 60, "the end of the command")
    end
 end
 
@@ -210,17 +209,22 @@ describe("session:run", function()
       end)
 
       it("stderr into stdout in the order it comes, with merge", function()
+         local heard, answered = "", 0
          local result = assert(session:run([[
             for i in 1 2 3 4 5; do echo out $i; read answer; echo err $i >&2; read answer; done
          ]], { merge = true, stdin = function()
-            ssh.loop.sleep(0.02)
+            waiting.await(function() return select(2, heard:gsub("\n", "")) > answered end, "a line")
+            answered = answered + 1
             return "go\n"
+         end, stdout = function(chunk)
+            heard = heard .. chunk
          end }))
          local expected = {}
          for i = 1, 5 do
             expected[#expected + 1] = "out " .. i .. "\nerr " .. i .. "\n"
          end
-         assert.same({ stdout = table.concat(expected), stderr = "", status = 0, ok = true }, result)
+         assert.equal(table.concat(expected), heard)
+         assert.same({ stdout = "", stderr = "", status = 0, ok = true }, result)
       end)
 
       it("both streams to one function, with merge", function()
@@ -300,12 +304,18 @@ describe("session:run", function()
             ssh.loop.sleep(1000)
          end })
          await_end(err.result.stdout)
-         local text, result = ""
-         result, err = session:run("echo $$; exec yes", { timeout = 0.5, stdout = function(chunk)
-            text = #text < 100 and text .. chunk or text
-         end })
-         assert.is_nil(result)
-         assert.equal("timeout", err.code)
+         local text
+         waiting.longer(function(timeout)
+            local result, problem
+            text = ""
+            result, problem = session:run("echo $$; exec yes", { timeout = timeout, stdout = function(chunk)
+               text = #text < 100 and text .. chunk or text
+            end })
+            assert.is_nil(result)
+            assert.equal("timeout", problem.code)
+         end, function()
+            return text ~= ""
+         end)
          await_end(text:match("^%d*"))
          assert.equal("fine\n", assert(session:run("echo fine")).stdout)
       end)

@@ -6,6 +6,7 @@ local process = require "spec.support.process"
 local server = require "spec.support.server"
 local socket = require "moonssh_testing".socket
 local ssh = require "moonssh"
+local waiting = require "spec.support.waiting"
 
 local MIB = 1024 * 1024
 
@@ -70,7 +71,7 @@ describe("tasks", function()
          end)
       end
       for _, task in ipairs(tasks) do
-         assert.is_true(task:wait(30))
+         assert.is_true(task:wait(60))
       end
       assert.is_nil(session.failure)
    end)
@@ -129,7 +130,7 @@ describe("tasks", function()
       assert.equal("busy", select(2, channel:expect("x")).code)
       assert(channel:write("go\n"))
       assert.equal("go", channel:read_stderr("l"))
-      assert.equal("go", (reader:wait(20)))
+      assert.equal("go", (reader:wait(60)))
    end)
 
    it("that are cancelled leave the session to the others", function()
@@ -164,15 +165,15 @@ describe("tasks", function()
       end)
       ssh.loop.sleep(0.01)
       victim:cancel()
-      assert.equal("cancelled", select(2, victim:wait(20)).code)
-      assert.is_true(working:wait(20))
+      assert.equal("cancelled", select(2, victim:wait(60)).code)
+      assert.is_true(working:wait(60))
       for _, command in ipairs(commands) do
          for _, pause in ipairs{ 0, 0.002, 0.02 } do
             local task = ssh.spawn(command)
             ssh.loop.sleep(pause)
             task:cancel()
             assert.is_true(task.closed)
-            assert.equal("fine\n", assert(session:run("echo fine", { timeout = 20 })).stdout)
+            assert.equal("fine\n", assert(session:run("echo fine", { timeout = 60 })).stdout)
          end
       end
       assert.is_nil(session.failure)
@@ -183,7 +184,7 @@ describe("tasks", function()
       local reading = ssh.spawn(function()
          return channel:read("a")
       end)
-      local waiting = ssh.spawn(function()
+      local waiter = ssh.spawn(function()
          return channel:wait()
       end)
       local running = ssh.spawn(function()
@@ -193,11 +194,11 @@ describe("tasks", function()
       end)
       ssh.loop.sleep(0.01)
       channel:close()
-      assert.equal("closed", select(2, reading:wait(20)).code)
-      assert.equal("closed", select(2, waiting:wait(20)).code)
+      assert.equal("closed", select(2, reading:wait(60)).code)
+      assert.equal("closed", select(2, waiter:wait(60)).code)
       assert.is_false(running.closed)
       session:close()
-      assert.equal("closed", select(2, running:wait(20)).code)
+      assert.equal("closed", select(2, running:wait(60)).code)
    end)
 
    describe("of which each has a deadline:", function()
@@ -254,41 +255,38 @@ describe("tasks", function()
             end))
             assert.is_nil(session.failure)
          end
-         assert.equal("fine\n", assert(session:run("echo fine", { timeout = 20 })).stdout)
-         assert.is_true(session:ping(20) >= 0)
+         assert.equal("fine\n", assert(session:run("echo fine", { timeout = 60 })).stdout)
+         assert.is_true(session:ping(60) >= 0)
          assert.equal(1, session.info.rekeys)
-         local text = assert(channel:read(1000, 20))
+         local text = assert(channel:read(1000, 60))
          assert.equal(("x"):rep(1000), text)
       end)
 
       it("one does not wait for those of the others", function()
          local _ <close> = stop(server_process(session))
          local tasks = {}
-         for i, timeout in ipairs{ 0.3, 0.05, 0.2, 0.1, 30 } do
+         for i, timeout in ipairs{ 60, 0.05, 60, 0.1, 60 } do
             tasks[i] = ssh.spawn(function()
                return session:run("true", { timeout = timeout })
             end)
          end
-         local order = {}
-         for i = 1, 4 do
-            ssh.spawn(function()
-               tasks[i]:wait()
-               table.insert(order, i)
-            end)
+         for _, i in ipairs{ 4, 2 } do
+            assert.equal("timeout", select(2, tasks[i]:wait()).code)
          end
-         for i = 1, 4 do
-            assert.equal("timeout", select(2, tasks[i]:wait(20)).code)
+         for _, i in ipairs{ 1, 3, 5 } do
+            assert.is_false(tasks[i].closed)
+            tasks[i]:cancel()
          end
-         ssh.loop.sleep(0)
-         assert.same({ 2, 4, 3, 1 }, order)
-         assert.is_false(tasks[5].closed)
-         tasks[5]:cancel()
       end)
 
       it("connect has one for the whole, also when the server hangs in the middle", function()
          do
             local _ <close> = stop(sshd.process:pid())
-            local other, err = dial(sshd, { timeout = 0.2 })
+            local other, err = waiting.longer(function(timeout)
+               return dial(sshd, { timeout = timeout })
+            end, function(_, err)
+               return err.stage == "identification"
+            end)
             assert.is_nil(other)
             assert.same({ "timeout", "identification" }, { err.code, err.stage })
          end
@@ -344,7 +342,7 @@ describe("tasks", function()
       local function codes_of(tasks)
          local codes = {}
          for i, task in ipairs(tasks) do
-            local value, err = task:wait(20)
+            local value, err = task:wait(60)
             assert.is_nil(value, "result of call " .. i)
             codes[i] = err and err.code or "none"
          end
@@ -393,10 +391,15 @@ describe("tasks", function()
 
       it("hangs are told so by keepalive", function()
          session:close()
+         local ticks <close> = waiting.ticks(0.05)
          session = assert(dial(sshd, { keepalive = { interval = 0.05, count = 2 } }))
          local pid = server_process(session)
          local tasks = waiting_tasks()
          local _ <close> = stop(pid)
+         waiting.await(function()
+            ticks:tick()
+            return session.failure
+         end, "the end of the session")
          assert.equal("timeout timeout timeout timeout timeout timeout timeout", codes_of(tasks))
          assert.equal("timeout", session.failure.code)
          assert.matches("2 keepalive probes", session.failure.message)
@@ -406,38 +409,53 @@ describe("tasks", function()
    describe("with keepalive", function()
       it("are left alone by a server that answers, however little it says", function()
          session:close()
+         local ticks <close> = waiting.ticks(0.02)
          session = assert(dial(sshd, { keepalive = { interval = 0.02, count = 1 } }))
-         local before = session.info.packets_received
          local channel <close> = assert(session:exec("exec cat"))
-         local _, err = channel:read("l", 0.4)
-         assert.equal("timeout", err.code)
+         local reader <close> = ssh.spawn(function()
+            return channel:read("l")
+         end)
+         ssh.loop.sleep(0)
+         for _ = 1, 4 do
+            -- The first interval has seen bytes; a probe goes out at the end of one in which nothing came.
+            local before = session.info.packets_received
+            for _ = 1, 2 do
+               ticks:tick()
+               ssh.loop.sleep(0)
+            end
+            waiting.await(function() return session.info.packets_received > before end, "the answer")
+         end
+         assert.is_false(reader.closed)
+         reader:cancel()
          assert.is_nil(session.failure)
-         assert.is_true(session.info.packets_received > before + 3)
          assert.equal("fine\n", assert(session:run("echo fine")).stdout)
       end)
 
       it("learn of a hanging server though none waits for the session", function()
          session:close()
+         local ticks <close> = waiting.ticks(0.02)
          session = assert(dial(sshd, { keepalive = { interval = 0.02, count = 3 } }))
          local _ <close> = stop(server_process(session))
-         ssh.loop.run(function()
-            local started = ssh.loop.now()
-            while not session.failure and ssh.loop.now() < started + 20 do
-               ssh.loop.sleep(0.01)
-            end
-         end)
+         waiting.await(function()
+            ticks:tick()
+            return session.failure
+         end, "the end of the session")
          assert.equal("timeout", session.failure.code)
       end)
 
       it("can drop the session, which is collected", function()
+         local ticks <close> = waiting.ticks(0.02)
          local other = assert(dial(sshd, { keepalive = { interval = 0.02, count = 3 } }))
          local weak = setmetatable({ other }, { __mode = "v" })
-         ssh.loop.sleep(0.03)
+         ssh.loop.sleep(0)
+         ticks:tick()
+         ssh.loop.sleep(0)
          other = nil -- luacheck: ignore
          collectgarbage()
          collectgarbage()
          assert.is_nil(weak[1])
-         ssh.loop.sleep(0.03)
+         ticks:tick()
+         ssh.loop.sleep(0)
       end)
 
       it("raise for what is no interval", function()
@@ -455,7 +473,7 @@ describe("tasks", function()
       end)
       ssh.loop.sleep(0.01)
       session:close()
-      assert.equal("closed", select(2, writer:wait(20)).code)
+      assert.equal("closed", select(2, writer:wait(60)).code)
    end)
 
    it("can have a session on a socket of their own, in a coroutine that is no task", function()

@@ -12,7 +12,7 @@ return function(server, options)
    local given = {
       known_hosts = server.known_hosts_path,
       agent = false,
-      timeout = 20,
+      timeout = 60,
    }
    local has_credential = false
    for _, name in ipairs(credentials) do

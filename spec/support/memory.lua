@@ -76,7 +76,7 @@ function memory.connect(options)
       calls = { send = 0, recv = 0 },
       moved = 0,
    }, Link)
-   local settings = { timeout = 20 }
+   local settings = { timeout = 60 }
    for name, value in pairs(options.session or {}) do
       settings[name] = value
    end

@@ -15,7 +15,7 @@ local MemorySession = {}
 MemorySession.__index = MemorySession
 
 -- A case that goes wrong must not hang.
-local TIMEOUT = 10
+local TIMEOUT = 60
 
 function MemorySession.new(options)
    options = options or {}

@@ -69,7 +69,7 @@ function openssh.agent()
    self.process = assert(process.start{ "ssh-agent", "-D", "-a", path })
    process.wait_until(function()
       return process.run{ "ssh-add", "-l", env = { SSH_AUTH_SOCK = path } }.status == 1
-   end, 10, "ssh-agent")
+   end, 60, "ssh-agent")
    return self
 end
 

@@ -26,7 +26,7 @@ local process = require "spec.support.process"
 
 local scripted = {}
 
-local START_TIMEOUT = 30
+local START_TIMEOUT = 60
 local npm_folder = "build/npm"
 
 local programs = {

@@ -22,7 +22,7 @@ local process = require "spec.support.process"
 local socket = require "moonssh_testing".socket
 local tmp = require "spec.support.tmp"
 
-local START_TIMEOUT = 20
+local START_TIMEOUT = 60
 local LOG_LINES = 60
 
 local server = { recent = {} }

@@ -44,7 +44,7 @@ function sockets.busy_port()
       local address = assert(core.resolve("127.0.0.1", port):result())[1]
       local client, pending = core.socket.connect(address)
       held[i] = client
-      if pending and not loop.wait(client, "w", loop.now() + 0.02) then
+      if pending and not loop.wait(client, "w", loop.now() + 0.2) then
          break
       end
    end

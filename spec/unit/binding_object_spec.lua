@@ -135,7 +135,7 @@ local chunks = {
             for _, fd in ipairs{ a, b } do
                assert(poller:set(fd, "rw"))
             end
-            local list, n = poller:wait(1)
+            local list, n = poller:wait(60)
             result = result .. n .. list[2] .. list[4]
             result = result .. core.socket.send(a, "hello") .. core.socket.recv(b)
          end)

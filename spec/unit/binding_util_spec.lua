@@ -48,7 +48,7 @@ describe("the core module", function()
             sum = sum + resolver:result()[1].port
             local poller <close> = core.poller()
             assert(poller:set(resolver:fd(), "r"))
-            local list, n = poller:wait(1)
+            local list, n = poller:wait(60)
             assert(n == 2 and list[1] == resolver:fd() and list[2] == "r")
          end
          return sum

@@ -19,7 +19,7 @@ describe("the agent's client", function()
       path = folder:path("agent")
       listener = assert(socket.listen(path))
       agent = assert(agents.open(path))
-      peer = assert(socket.accept(listener, 5))
+      peer = assert(socket.accept(listener, 60))
    end)
 
    after_each(function()
@@ -102,7 +102,7 @@ describe("the agent's client", function()
       peer = nil
       local _, err = agent:identities(0.05)
       assert.equal("timeout", err.code)
-      peer = assert(socket.accept(listener, 5))
+      peer = assert(socket.accept(listener, 60))
       assert.equal("\11", requested())
    end)
 
@@ -143,7 +143,7 @@ describe("the agent's client", function()
                agent:close()
                socket.close(peer)
                agent = assert(agents.open(path))
-               peer = assert(socket.accept(listener, 5))
+               peer = assert(socket.accept(listener, 60))
             end
          end)
 

@@ -2,6 +2,7 @@ local loop = require "moonssh.loop"
 local memory = require "spec.support.memory"
 local messages = require "spec.support.messages"
 local ssh = require "moonssh"
+local waiting = require "spec.support.waiting"
 
 local function code_of(value, err)
    return value, err and err.code
@@ -10,12 +11,13 @@ end
 describe("a channel", function()
    local link, session, peer, channel
 
-   local function start(options, server)
+   local function start(options, server, adapter)
       server = server or {}
       server.exec = server.exec or function(end_of_server)
          peer = end_of_server
       end
-      link = memory.connect{ server = server, session = { limits = { window = 2 * 1024 * 1024 } } }
+      link = memory.connect{ server = server, session = { loop = adapter,
+         limits = { window = 2 * 1024 * 1024 } } }
       session = link.session
       channel = assert(session:exec("talk", options))
    end
@@ -144,7 +146,7 @@ describe("a channel", function()
          assert.same({ nil, "timeout" }, { code_of(channel:read(10, 0.01)) })
          assert.same({ nil, "timeout" }, { code_of(channel:read("a", 0.01)) })
          peer:write(" line\n")
-         assert.equal("half line", channel:read("l", 5))
+         assert.equal("half line", channel:read("l", 60))
          local ok, err = channel:read(nil, 0.001)
          assert.is_nil(ok)
          assert.equal("read", err.stage)
@@ -287,11 +289,11 @@ describe("a channel", function()
          loop.sleep(0.001)
          assert.equal(50000, #peer.received)
          assert.is_false(writer.closed)
-         for _ = 1, 9 do
+         for i = 2, 10 do
             peer:grant(50000)
-            loop.sleep(0.02)
+            waiting.await(function() return #peer.received == i * 50000 end, "what the window allows")
          end
-         assert.equal(channel, writer:wait(10))
+         assert.equal(channel, writer:wait(60))
          assert.equal(data, peer.received)
       end)
 
@@ -318,7 +320,7 @@ describe("a channel", function()
             peer:grant(3000)
          end
          for i = 1, 4 do
-            assert.equal(channel, tasks[i]:wait(20))
+            assert.equal(channel, tasks[i]:wait(60))
          end
          local seen = {}
          for i = 1, 4 do
@@ -454,6 +456,7 @@ describe("a channel", function()
       end)
 
       it("in time", function()
+         start(nil, nil, waiting.clock())
          link.server.on.channel_open = function() return true end
          local other, err = session:exec("x", { timeout = 0.02 })
          assert.is_nil(other)
@@ -522,15 +525,15 @@ describe("a channel", function()
          local waiter = ssh.spawn(function() return channel:wait() end)
          loop.sleep(0)
          channel:close()
-         assert.same({ nil, "closed" }, { code_of(reader:wait(10)) })
-         assert.same({ nil, "closed" }, { code_of(waiter:wait(10)) })
+         assert.same({ nil, "closed" }, { code_of(reader:wait(60)) })
+         assert.same({ nil, "closed" }, { code_of(waiter:wait(60)) })
       end)
 
       it("with its session, under a task that reads", function()
          local reader = ssh.spawn(function() return channel:read() end)
          loop.sleep(0)
          session:close()
-         assert.same({ nil, "closed" }, { code_of(reader:wait(10)) })
+         assert.same({ nil, "closed" }, { code_of(reader:wait(60)) })
          assert.error_matches(function() channel:read() end, "attempt to use a closed session")
          channel:close()
          assert.is_true(channel.closed)

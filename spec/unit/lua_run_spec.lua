@@ -2,13 +2,15 @@ local loop = require "moonssh.loop"
 local memory = require "spec.support.memory"
 local messages = require "spec.support.messages"
 local ssh = require "moonssh"
+local waiting = require "spec.support.waiting"
 
 describe("session:run", function()
    local link, session, commands
 
-   before_each(function()
+   local function connect(options)
       commands = {}
       link = memory.connect{
+         session = options,
          server = {
             exec = function(channel, line)
                local name = line:match("^%S+")
@@ -21,6 +23,10 @@ describe("session:run", function()
          channel.on_data = channel.write
          channel.on_eof = function() channel:finish(0) end
       end
+   end
+
+   before_each(function()
+      connect()
    end)
 
    after_each(function()
@@ -111,9 +117,7 @@ describe("session:run", function()
          stdin = function()
             local line = table.remove(lines, 1)
             if line == "second" then
-               while not seen:find("first", 1, true) do
-                  loop.sleep(0.001)
-               end
+               waiting.await(function() return seen:find("first", 1, true) end, "the first line")
             end
             return line
          end,
@@ -262,6 +266,7 @@ describe("session:run", function()
    end)
 
    it("ends in its timeout: signals and closes, and gives what there was", function()
+      connect{ loop = waiting.clock() }
       function commands.slow(channel)
          channel:write("half")
       end
@@ -284,9 +289,11 @@ describe("session:run", function()
          return session:run("slow")
       end)
       local other = ssh.spawn(function()
-         return session:run("cat", { stdin = function() loop.sleep(0.02) end })
+         return session:run("cat", { stdin = function()
+            waiting.await(function() return task.closed end, "the end of the first task")
+         end })
       end)
-      loop.sleep(0.01)
+      waiting.await(function() return #link.server:received("channel_request") == 2 end, "the commands")
       task:cancel()
       assert.equal("cancelled", select(2, task:wait()).code)
       assert.is_true(other:wait().ok)
@@ -315,7 +322,7 @@ describe("session:run", function()
          end)
       end
       for i = 1, 50 do
-         assert.is_true(tasks[i]:wait(30))
+         assert.is_true(tasks[i]:wait(60))
       end
    end)
 
