@@ -8,8 +8,10 @@
 mssh_slice mssh_lua_check_slice(lua_State *L, int arg)
 {
     size_t len = 0;
-    const char *bytes = luaL_checklstring(L, arg, &len);
+    const char *bytes;
 
+    luaL_checktype(L, arg, LUA_TSTRING);
+    bytes = lua_tolstring(L, arg, &len);
     return mssh_slice_of(bytes, len);
 }
 
@@ -112,8 +114,9 @@ int mssh_lua_push_failure(lua_State *L, int code, const mssh_failure *failure)
     bool told = failure != NULL && failure->code == code && failure->message[0] != '\0';
 
     lua_pushnil(L);
+    lua_pushstring(L, told ? failure->message : code_text(code)); /* first: a view ends with the next push */
     lua_pushstring(L, mssh_err_name(code));
-    lua_pushstring(L, told ? failure->message : code_text(code));
+    lua_insert(L, -2);
     return 3;
 }
 

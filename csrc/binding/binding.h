@@ -4,6 +4,10 @@
  * Any function of Lua's that allocates may leave by longjmp. So whatever must be given back (memory, a
  * descriptor, a session) belongs to an object with a finalizer before the next such call, and nothing is
  * taken away from a session before the Lua values for it exist.
+ *
+ * And it may run the collector, with it finalizers, and these may call methods of the very object that is in
+ * use: close it, or take its next event. So a view into an object ends with the next such call; what needs
+ * several looks after each whether the object is still as it was. Checking arguments allocates nothing.
  */
 #ifndef MSSH_BINDING_BINDING_H
 #define MSSH_BINDING_BINDING_H
@@ -57,7 +61,7 @@ mssh_lua_box *mssh_lua_box_new(lua_State *L, size_t max);
 /* Gives back what the box holds before the collector would. */
 void mssh_lua_box_release(mssh_lua_box *box);
 
-/* The string at `arg`, borrowed from the stack. */
+/* The string at `arg`, borrowed from the stack; a number is none: converting it would allocate. */
 mssh_slice mssh_lua_check_slice(lua_State *L, int arg);
 
 /* The string at `arg`, or data NULL when it is nil or absent. */
@@ -78,7 +82,7 @@ int mssh_lua_check_fd(lua_State *L, int arg);
 /* The finite number at `arg`, as seconds. */
 lua_Number mssh_lua_check_seconds(lua_State *L, int arg);
 
-/* Pushes a view as a string. */
+/* Pushes a view as a string; it need not outlive the call. */
 void mssh_lua_push_slice(lua_State *L, mssh_slice slice);
 
 /* Pushes nil, code, message, errno for a failed system call and returns 4; the code is "memory" for ENOMEM.

@@ -164,12 +164,14 @@ static int push_box(lua_State *L, mssh_lua_box *box, int status)
 
 static int key_sign(lua_State *L)
 {
-    const mssh_key *key = check_key(L);
-    mssh_slice data = mssh_lua_check_slice(L, 2);
-    mssh_slice algorithm = mssh_lua_check_slice(L, 3);
-    mssh_lua_box *box = mssh_lua_box_new(L, SIGNATURE_MOST);
+    mssh_slice data, algorithm;
+    mssh_lua_box *box;
 
-    return push_box(L, box, mssh_key_sign(key, algorithm, data, &box->buf));
+    (void)check_key(L); /* and again below: making the box may run a finalizer that closes the key */
+    data = mssh_lua_check_slice(L, 2);
+    algorithm = mssh_lua_check_slice(L, 3);
+    box = mssh_lua_box_new(L, SIGNATURE_MOST);
+    return push_box(L, box, mssh_key_sign(check_key(L), algorithm, data, &box->buf));
 }
 
 static int key_verify(lua_State *L)
@@ -185,12 +187,14 @@ static int key_verify(lua_State *L)
 
 static int key_export(lua_State *L)
 {
-    const mssh_key *key = check_key(L);
-    mssh_slice passphrase = mssh_lua_opt_slice(L, 2);
-    mssh_slice comment = mssh_lua_opt_slice(L, 3);
-    mssh_lua_box *box = mssh_lua_box_new(L, EXPORT_MOST);
+    mssh_slice passphrase, comment;
+    mssh_lua_box *box;
 
-    return push_box(L, box, mssh_key_export(key, passphrase, comment, &box->buf));
+    (void)check_key(L); /* and again below, as above */
+    passphrase = mssh_lua_opt_slice(L, 2);
+    comment = mssh_lua_opt_slice(L, 3);
+    box = mssh_lua_box_new(L, EXPORT_MOST);
+    return push_box(L, box, mssh_key_export(check_key(L), passphrase, comment, &box->buf));
 }
 
 static const luaL_Reg functions[] = {

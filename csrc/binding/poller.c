@@ -42,6 +42,7 @@ static void poller_release(void *object)
     if (self->entries != NULL)
         mssh_free(&self->mem, self->entries, self->cap * sizeof *self->entries);
     self->entries = NULL;
+    self->n_entries = self->cap = 0;
 }
 
 static int poller_set(lua_State *L);

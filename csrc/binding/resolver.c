@@ -186,19 +186,22 @@ static int resolver_fd(lua_State *L)
     return 1;
 }
 
+/* Of the address nothing is read after the first push, which may end it. */
 static void push_address(lua_State *L, const struct addrinfo *address, lua_Integer port)
 {
+    bool is_inet = address->ai_family == AF_INET;
     char text[NI_MAXHOST] = "";
 
     (void)getnameinfo(address->ai_addr, address->ai_addrlen, text, sizeof text, NULL, 0, NI_NUMERICHOST);
+    lua_pushlstring(L, (const char *)address->ai_addr, address->ai_addrlen);
     lua_createtable(L, 0, 4);
-    lua_pushstring(L, address->ai_family == AF_INET ? "inet" : "inet6");
+    lua_pushstring(L, is_inet ? "inet" : "inet6");
     lua_setfield(L, -2, "family");
     lua_pushstring(L, text);
     lua_setfield(L, -2, "text");
     lua_pushinteger(L, port);
     lua_setfield(L, -2, "port");
-    lua_pushlstring(L, (const char *)address->ai_addr, address->ai_addrlen);
+    lua_insert(L, -2);
     lua_setfield(L, -2, "sockaddr");
 }
 
@@ -206,6 +209,7 @@ static int resolver_result(lua_State *L)
 {
     const resolver *self = mssh_lua_object_check(L, 1, &resolver_class);
     const job *done = self->job;
+    int port = done->port;
     lua_Integer n = 0;
 
     if (!atomic_load(&done->done)) {
@@ -222,10 +226,12 @@ static int resolver_result(lua_State *L)
         return 3;
     }
     lua_newtable(L);
-    for (const struct addrinfo *at = done->addresses; at != NULL; at = at->ai_next) {
+    /* A finalizer may close it on the way: then the list ends there. */
+    for (const struct addrinfo *at = self->object.closed ? NULL : done->addresses; at != NULL;
+         at = self->object.closed ? NULL : at->ai_next) {
         if (at->ai_family != AF_INET && at->ai_family != AF_INET6)
             continue;
-        push_address(L, at, done->port);
+        push_address(L, at, port);
         lua_rawseti(L, -2, ++n);
     }
     return 1;

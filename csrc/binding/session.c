@@ -15,6 +15,13 @@ enum { READ_MOST = 256 * 1024 };
  * without closing them must not pile them up. */
 enum { WEIGHT_KIB = 64 };
 
+void mssh_lua_session_push(lua_State *L, const mssh_lua_session *self, mssh_slice slice)
+{
+    if (self->object.closed)
+        luaL_error(L, "the session was closed by a finalizer");
+    mssh_lua_push_slice(L, slice);
+}
+
 int mssh_lua_session_result(lua_State *L, const mssh_lua_session *self, int code)
 {
     return mssh_lua_push_result(L, code, mssh_session_failure(self->session));
@@ -241,14 +248,17 @@ static int session_failure(lua_State *L)
 {
     const mssh_lua_session *self = mssh_lua_session_check(L);
     const mssh_failure *failure = mssh_session_failure(self->session);
+    int code = failure->code;
+    uint32_t reason = failure->reason;
 
-    if (failure->code == 0) {
+    if (code == 0) {
         lua_pushnil(L);
         return 1;
     }
-    lua_pushstring(L, self->code[0] != '\0' ? self->code : mssh_err_name(failure->code));
-    lua_pushstring(L, failure->message);
-    lua_pushinteger(L, failure->reason);
+    lua_pushstring(L, failure->message); /* first: the view ends with the next push */
+    lua_pushstring(L, self->code[0] != '\0' ? self->code : mssh_err_name(code));
+    lua_insert(L, -2);
+    lua_pushinteger(L, reason);
     return 3;
 }
 
@@ -326,11 +336,11 @@ static int session_new(lua_State *L)
     int status;
 
     lua_settop(L, 1);
-    mssh_lua_session_options(L, 1, &options);
     if (lua_gc(L, LUA_GCISRUNNING))
         (void)lua_gc(L, LUA_GCSTEP, WEIGHT_KIB);
     self = mssh_lua_object_new(L, &session_class, 0);
     mssh_lua_mem_init(L, &self->mem);
+    mssh_lua_session_options(L, 1, &options); /* views that a finalizer could take away: used at once */
     status = mssh_session_new(&self->mem, &options, &self->session, &failure);
     return status == 0 ? 1 : mssh_lua_push_failure(L, status, &failure);
 }

@@ -25,8 +25,9 @@ typedef struct mssh_lua_session {
     mssh_session *session;
     mssh_event event; /* taken from the session, and not given to Lua yet, while `pending` */
     bool pending;
-    bool failed_told; /* the event "failed" was given */
-    bool no_ignore;   /* the events "ignore", "debug" are not given */
+    uint64_t n_events; /* taken so far: tells whether `event` is still the same one */
+    bool failed_told;  /* the event "failed" was given */
+    bool no_ignore;    /* the events "ignore", "debug" are not given */
     bool no_debug;
     char code[32]; /* what Lua called the failure that it ended the session with; else empty */
     mssh_lua_channel *channels;
@@ -36,6 +37,9 @@ typedef struct mssh_lua_session {
 
 /* The session at stack index 1; raises when it is something else, or closed. */
 mssh_lua_session *mssh_lua_session_check(lua_State *L);
+
+/* Pushes a view into the session; raises when it was closed since it was checked. */
+void mssh_lua_session_push(lua_State *L, const mssh_lua_session *self, mssh_slice slice);
 
 /* Pushes true for 0, else nil, code, message; returns the number of values. */
 int mssh_lua_session_result(lua_State *L, const mssh_lua_session *self, int code);

@@ -37,17 +37,20 @@ static int session_auth_probe(lua_State *L)
 
 static int session_auth_signing_data(lua_State *L)
 {
-    const mssh_lua_session *self = mssh_lua_session_check(L);
-    mssh_slice user = mssh_lua_check_slice(L, 2);
-    mssh_slice algorithm = mssh_lua_check_slice(L, 3);
-    mssh_slice blob = mssh_lua_check_slice(L, 4);
+    const mssh_lua_session *self;
+    mssh_slice user, algorithm, blob;
     mssh_transport_info info = {0};
     mssh_lua_box *box;
 
+    (void)mssh_lua_session_check(L);
+    user = mssh_lua_check_slice(L, 2);
+    algorithm = mssh_lua_check_slice(L, 3);
+    blob = mssh_lua_check_slice(L, 4);
+    box = mssh_lua_box_new(L, SIGNING_MOST);
+    self = mssh_lua_session_check(L); /* again: a finalizer may have closed it */
     mssh_transport_info_get(mssh_session_transport(self->session), &info);
     if (info.session_id.len == 0)
         return mssh_lua_session_result(L, self, MSSH_ERR_STATE);
-    box = mssh_lua_box_new(L, SIGNING_MOST);
     mssh_auth_signing_data(info.session_id, user, algorithm, blob, &box->buf);
     if (box->buf.error != 0)
         return mssh_lua_session_result(L, self, box->buf.error);

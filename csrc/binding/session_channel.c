@@ -125,6 +125,8 @@ static int session_channel_take(lua_State *L)
         return 1;
     }
     mssh_lua_push_slice(L, kept);
+    if (self->object.closed) /* by a finalizer */
+        return 1;
     mssh_channel_take(connection_of(self), channel, stream, kept.len);
     return 1;
 }
@@ -185,13 +187,20 @@ static mssh_lua_channel *channel_row(mssh_lua_session *self, mssh_channel channe
     return row;
 }
 
+/* As luaL_checkoption, but a number is no string: making it one would allocate. */
+static int check_option(lua_State *L, int arg, const char *const *names)
+{
+    (void)mssh_lua_check_slice(L, arg);
+    return luaL_checkoption(L, arg, NULL, names);
+}
+
 static int session_channel_mode(lua_State *L)
 {
     static const char *const modes[] = {"keep", "discard", "merge", "direct", NULL};
     mssh_lua_session *self = mssh_lua_session_check(L);
     mssh_channel channel = check_channel(L);
     mssh_stream stream = check_stream(L);
-    mssh_lua_mode mode = (mssh_lua_mode)luaL_checkoption(L, 4, NULL, modes);
+    mssh_lua_mode mode = (mssh_lua_mode)check_option(L, 4, modes);
     lua_Integer budget = mssh_lua_opt_range(L, 5, LUA_MAXINTEGER, 0, LUA_MAXINTEGER);
     mssh_channel_state state;
     mssh_lua_channel *row;

@@ -4,7 +4,8 @@
  * Making a string or a table may fail for want of memory, and then leaves by longjmp. So an event is taken
  * from the session once, kept in the object, and forgotten only when all its values are on the stack; what it
  * changes (keeping data, counting them) comes after that. A call that failed can simply be made again: it
- * gives the same event.
+ * gives the same event. A finalizer that closes the session meanwhile, or takes events itself, ends the views
+ * of the event: then the call raises.
  */
 #include "binding/session.h"
 
@@ -20,16 +21,37 @@ static const char *const names[] = {
 #undef EVENT_NAME
 };
 
+/* An event on its way to Lua. */
+typedef struct giving {
+    mssh_lua_session *self;
+    uint64_t number;  /* of the event, in self->n_events */
+    mssh_event event; /* a copy: the session's may be replaced */
+} giving;
+
+static bool is_current(const giving *given)
+{
+    const mssh_lua_session *self = given->self;
+
+    return !self->object.closed && self->pending && self->n_events == given->number;
+}
+
+static void push_view(lua_State *L, const giving *given, mssh_slice slice)
+{
+    if (!is_current(given))
+        luaL_error(L, "a finalizer took the session's events, or closed it");
+    mssh_lua_push_slice(L, slice);
+}
+
 static void push_channel(lua_State *L, mssh_channel channel)
 {
     lua_pushinteger(L, (lua_Integer)channel);
 }
 
-static void push_transport(lua_State *L, const mssh_event *event)
+static void push_transport(lua_State *L, const giving *given)
 {
-    const mssh_transport_event *from = &event->transport;
+    const mssh_transport_event *from = &given->event.transport;
 
-    switch (event->type) {
+    switch (given->event.type) {
     case MSSH_EVENT_DEBUG:
         lua_pushboolean(L, from->always_display);
         break;
@@ -44,21 +66,21 @@ static void push_transport(lua_State *L, const mssh_event *event)
     default:
         break;
     }
-    mssh_lua_push_slice(L, from->data);
-    if (event->type == MSSH_EVENT_DEBUG || event->type == MSSH_EVENT_DISCONNECT)
-        mssh_lua_push_slice(L, from->language);
+    push_view(L, given, from->data);
+    if (given->event.type == MSSH_EVENT_DEBUG || given->event.type == MSSH_EVENT_DISCONNECT)
+        push_view(L, given, from->language);
 }
 
-static void push_prompts(lua_State *L, const mssh_auth_event *from)
+static void push_prompts(lua_State *L, const giving *given)
 {
-    mssh_auth_event rest = *from; /* taking prompts off changes it */
+    mssh_auth_event rest = given->event.auth; /* taking prompts off changes it */
     mssh_slice text;
     bool echo;
 
     lua_newtable(L);
-    for (lua_Integer i = 1; mssh_auth_prompt(&rest, &text, &echo); i++) {
+    for (lua_Integer i = 1; is_current(given) && mssh_auth_prompt(&rest, &text, &echo); i++) {
         lua_createtable(L, 0, 2);
-        mssh_lua_push_slice(L, text);
+        push_view(L, given, text);
         lua_setfield(L, -2, "text");
         lua_pushboolean(L, echo);
         lua_setfield(L, -2, "echo");
@@ -66,39 +88,39 @@ static void push_prompts(lua_State *L, const mssh_auth_event *from)
     }
 }
 
-static void push_auth(lua_State *L, const mssh_event *event)
+static void push_auth(lua_State *L, const giving *given)
 {
-    const mssh_auth_event *from = &event->auth;
+    const mssh_auth_event *from = &given->event.auth;
 
-    switch (event->type) {
+    switch (given->event.type) {
     case MSSH_EVENT_BANNER:
     case MSSH_EVENT_AUTH_PASSWORD_CHANGE:
-        mssh_lua_push_slice(L, from->text);
-        mssh_lua_push_slice(L, from->language);
+        push_view(L, given, from->text);
+        push_view(L, given, from->language);
         break;
     case MSSH_EVENT_AUTH_FAILURE:
-        mssh_lua_push_slice(L, from->text);
+        push_view(L, given, from->text);
         lua_pushboolean(L, from->partial);
         break;
     case MSSH_EVENT_AUTH_PROMPTS:
-        mssh_lua_push_slice(L, from->name);
-        mssh_lua_push_slice(L, from->instruction);
-        push_prompts(L, from);
+        push_view(L, given, from->name);
+        push_view(L, given, from->instruction);
+        push_prompts(L, given);
         break;
     default:
         break;
     }
 }
 
-static void push_connection(lua_State *L, const mssh_event *event)
+static void push_connection(lua_State *L, const giving *given)
 {
-    const mssh_connection_event *from = &event->connection;
+    const mssh_connection_event *from = &given->event.connection;
 
-    switch (event->type) {
+    switch (given->event.type) {
     case MSSH_EVENT_OPEN_FAILED:
         lua_pushinteger(L, from->reason);
-        mssh_lua_push_slice(L, from->data);
-        mssh_lua_push_slice(L, from->language);
+        push_view(L, given, from->data);
+        push_view(L, given, from->language);
         break;
     case MSSH_EVENT_REPLY:
         lua_pushboolean(L, from->success);
@@ -107,29 +129,29 @@ static void push_connection(lua_State *L, const mssh_event *event)
         lua_pushinteger(L, from->reason);
         break;
     case MSSH_EVENT_EXIT_SIGNAL:
-        mssh_lua_push_slice(L, from->name);
+        push_view(L, given, from->name);
         lua_pushboolean(L, from->success);
-        mssh_lua_push_slice(L, from->data);
-        mssh_lua_push_slice(L, from->language);
+        push_view(L, given, from->data);
+        push_view(L, given, from->language);
         break;
     case MSSH_EVENT_REQUEST:
-        mssh_lua_push_slice(L, from->name);
-        mssh_lua_push_slice(L, from->data);
+        push_view(L, given, from->name);
+        push_view(L, given, from->data);
         break;
     default:
         break;
     }
 }
 
-static void push_global(lua_State *L, const mssh_event *event)
+static void push_global(lua_State *L, const giving *given)
 {
-    const mssh_connection_event *from = &event->connection;
+    const mssh_connection_event *from = &given->event.connection;
 
-    if (event->type == MSSH_EVENT_GLOBAL_REPLY)
+    if (given->event.type == MSSH_EVENT_GLOBAL_REPLY)
         lua_pushboolean(L, from->success);
     else
-        mssh_lua_push_slice(L, from->name);
-    mssh_lua_push_slice(L, from->data);
+        push_view(L, given, from->name);
+    push_view(L, given, from->data);
 }
 
 /* What is done with the data of an event. */
@@ -173,9 +195,10 @@ static void keep_or_fail(mssh_lua_session *self, mssh_stream stream)
 }
 
 /* The values of a data event, then its effect. Returns false when there is nothing to tell. */
-static bool push_data(lua_State *L, mssh_lua_session *self)
+static bool push_data(lua_State *L, const giving *given)
 {
-    const mssh_connection_event *from = &self->event.connection;
+    mssh_lua_session *self = given->self;
+    const mssh_connection_event *from = &given->event.connection;
     mssh_lua_channel *row = mssh_lua_channel_find(self, from->channel);
     mssh_stream stream;
     fate what = data_fate(self, row, &stream);
@@ -187,28 +210,34 @@ static bool push_data(lua_State *L, mssh_lua_session *self)
     lua_pushstring(L, names[MSSH_EVENT_DATA]);
     push_channel(L, from->channel);
     lua_pushinteger(L, stream);
-    if (what == TO_LUA) {
-        mssh_lua_push_slice(L, from->data);
-        row->outstanding += from->data.len;
-    } else {
+    if (what == TO_LUA)
+        push_view(L, given, from->data);
+    else
         lua_pushnil(L);
+    if (!is_current(given))
+        return true;
+    row = mssh_lua_channel_find(self, from->channel); /* again: a finalizer may have dropped or moved it */
+    if (what == TO_KEEP)
         keep_or_fail(self, stream);
-    }
+    else if (row != NULL)
+        row->outstanding += from->data.len;
     return true;
 }
 
-static void push_event(lua_State *L, const mssh_event *event)
+static void push_event(lua_State *L, const giving *given)
 {
+    const mssh_event *event = &given->event;
+
     lua_pushstring(L, names[event->type]);
     if (event->type < MSSH_EVENT_BANNER) {
-        push_transport(L, event);
+        push_transport(L, given);
     } else if (event->type < MSSH_EVENT_OPENED) {
-        push_auth(L, event);
+        push_auth(L, given);
     } else if (event->type < MSSH_EVENT_GLOBAL_REPLY) {
         push_channel(L, event->connection.channel);
-        push_connection(L, event);
+        push_connection(L, given);
     } else if (event->type < MSSH_EVENT_FAILED) {
-        push_global(L, event);
+        push_global(L, given);
     }
 }
 
@@ -224,11 +253,26 @@ static bool take_event(mssh_lua_session *self)
 {
     if (!self->pending) {
         mssh_session_next(self->session, &self->event);
+        self->n_events++;
         self->pending = true;
     }
     if (self->event.type == MSSH_EVENT_NONE || (self->event.type == MSSH_EVENT_FAILED && self->failed_told))
         self->pending = false;
     return self->pending;
+}
+
+/* The event was given: what that changes. */
+static void event_given(const giving *given)
+{
+    mssh_lua_session *self = given->self;
+
+    if (!is_current(given))
+        return;
+    self->pending = false;
+    if (given->event.type == MSSH_EVENT_OPEN_FAILED)
+        mssh_lua_channel_forget(self, given->event.connection.channel);
+    else if (given->event.type == MSSH_EVENT_FAILED)
+        self->failed_told = true;
 }
 
 int mssh_lua_session_next(lua_State *L)
@@ -238,16 +282,13 @@ int mssh_lua_session_next(lua_State *L)
     lua_settop(L, 1);
     luaL_checkstack(L, STACK_NEED, NULL);
     while (take_event(self)) {
+        giving given = {self, self->n_events, self->event};
         bool told = !is_unwanted(self);
-        if (self->event.type == MSSH_EVENT_DATA)
-            told = push_data(L, self);
+        if (given.event.type == MSSH_EVENT_DATA)
+            told = push_data(L, &given);
         else if (told)
-            push_event(L, &self->event);
-        self->pending = false;
-        if (self->event.type == MSSH_EVENT_OPEN_FAILED)
-            mssh_lua_channel_forget(self, self->event.connection.channel);
-        else if (self->event.type == MSSH_EVENT_FAILED)
-            self->failed_told = true;
+            push_event(L, &given);
+        event_given(&given);
         if (told)
             return lua_gettop(L) - 1;
     }

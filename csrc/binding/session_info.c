@@ -7,17 +7,21 @@ static mssh_transport *transport_of(const mssh_lua_session *self)
 }
 
 /* Sets a field of the table at the top to a text; an empty one leaves it out. */
-static void set_slice(lua_State *L, const char *field, mssh_slice text)
+static void set_slice(lua_State *L, const mssh_lua_session *self, const char *field, mssh_slice text)
 {
     if (text.len == 0)
         return;
-    mssh_lua_push_slice(L, text);
+    mssh_lua_session_push(L, self, text);
     lua_setfield(L, -2, field);
 }
 
+/* The same for a name out of a table of the core. */
 static void set_text(lua_State *L, const char *field, const char *text)
 {
-    set_slice(L, field, text != NULL ? mssh_slice_of_text(text) : MSSH_SLICE_EMPTY);
+    if (text == NULL || text[0] == '\0')
+        return;
+    lua_pushstring(L, text);
+    lua_setfield(L, -2, field);
 }
 
 static void set_pair(lua_State *L, const char *field, const char *sent, const char *received)
@@ -36,15 +40,16 @@ static void set_count(lua_State *L, const char *field, uint64_t count)
 
 static int session_info(lua_State *L)
 {
+    const mssh_lua_session *self = mssh_lua_session_check(L);
     mssh_transport_info info = {0};
 
-    mssh_transport_info_get(transport_of(mssh_lua_session_check(L)), &info);
+    mssh_transport_info_get(transport_of(self), &info);
     lua_createtable(L, 0, 14);
-    set_slice(L, "client", info.client_ident);
-    set_slice(L, "server", info.server_ident);
+    set_slice(L, self, "client", info.client_ident);
+    set_slice(L, self, "server", info.server_ident);
+    set_slice(L, self, "session_id", info.session_id);
     set_text(L, "kex", info.kex);
     set_text(L, "host_key", info.host_key);
-    set_slice(L, "session_id", info.session_id);
     set_pair(L, "cipher", info.cipher_send, info.cipher_recv);
     set_pair(L, "mac", info.mac_send, info.mac_recv);
     set_pair(L, "compression", info.compression_send, info.compression_recv);
@@ -66,13 +71,14 @@ static int session_stage(lua_State *L)
 
 static int session_negotiation(lua_State *L)
 {
-    mssh_negotiation_failure failure = mssh_transport_negotiation(transport_of(mssh_lua_session_check(L)));
+    const mssh_lua_session *self = mssh_lua_session_check(L);
+    mssh_negotiation_failure failure = mssh_transport_negotiation(transport_of(self));
 
     lua_pushstring(L, failure.what); /* nil for NULL */
     if (failure.what == NULL)
         return 1;
-    mssh_lua_push_slice(L, failure.ours);
-    mssh_lua_push_slice(L, failure.theirs);
+    mssh_lua_session_push(L, self, failure.ours);
+    mssh_lua_session_push(L, self, failure.theirs);
     return 3;
 }
 
