@@ -24,7 +24,7 @@ local function has_type(value, name)
    if name == "any" then
       return true
    elseif name == "integer" then
-      return math.type(value) == "integer"
+      return type(value) == "number" and math.tointeger(value) ~= nil
    elseif name == "number" then
       return type(value) == "number" and value == value
    elseif name == "function" then
@@ -69,8 +69,8 @@ function args.bad(fname, index, message)
    args.raise(("bad argument #%d to '%s' (%s)"):format(index, fname, message))
 end
 
---- Raises unless the value has one of the types: Lua's, or "integer", "any"; "function" takes what can be called,
---- "number" takes no NaN.
+--- Raises unless the value has one of the types: Lua's, or "integer", "any"; "integer" takes floats with an integer
+--- value (1e6), "function" what can be called, "number" no NaN.
 ---@param fname string
 ---@param index integer
 ---@param value any

@@ -107,8 +107,7 @@ end
 ---@param options? table
 function methods:subsystem(name, options)
    check(self, "subsystem", true)
-   args.check("subsystem", 1, name, "string")
-   return start(self, "subsystem", 2, options, "subsystem", requests.string(name))
+   return start(self, "subsystem", 2, options, "subsystem", requests.name("subsystem", name))
 end
 
 --- Runs a command to its end. → { stdout =, stderr =, status =, signal =, ok = } | nil, err with err.result
@@ -143,8 +142,10 @@ local function send_message(self, name, ok, code, message)
    ok, err = self:_send_now()
    if ok and self._blocked then
       return self:_await(has_room, self:_deadline(), "write", self, self, nil, true)
+   elseif not ok then
+      return nil, err
    end
-   return ok, err
+   return true
 end
 
 --- Sends SSH_MSG_IGNORE. → true | nil, err

@@ -16,6 +16,9 @@ Channel.__index = Channel
 -- So many bytes of mode "direct" may wait for a stderr function.
 local DIRECT_BUDGET = 1024 * 1024
 
+-- So long the data of a request may be.
+local LONGEST = 64 * 1024
+
 local WRITE = {} -- marks what a write request is
 
 --- A channel whose opening has been sent. `plan` (see requests.plan) goes out in the flight that follows its
@@ -52,6 +55,9 @@ Channel._check = check
 local function request(self, name, want_reply, data)
    local ok, code, message = self._session._core:channel_request(self._ch, name, want_reply, data)
    if not ok then
+      if code == "limit" and #data > LONGEST then
+         message = ("the request '%s' is longer than %d bytes"):format(name, LONGEST)
+      end
       return nil, self._session.failure or errors.from_core(code, message)
    end
    local record = { name = name }
@@ -198,10 +204,16 @@ end
 
 -- Starting something -------------------------------------------------------------------------------------------------
 
+local function gone()
+   return errors.new("closed", "the server has closed the channel")
+end
+
+-- Sends a request and waits for its answer.
 local function start(self, name, data, timeout)
-   args.optional(name, 2, timeout, "number")
    if self._session.failure then
       return nil, self._session.failure
+   elseif self._ended then
+      return nil, gone()
    end
    local record, err = request(self, name, true, data)
    if not record then
@@ -213,12 +225,14 @@ end
 --- Asks for a terminal: { term =, columns =, rows =, modes = }. → true | nil, err
 function Channel:request_pty(options, timeout)
    check(self, "request_pty")
+   args.optional("request_pty", 2, timeout, "number")
    return start(self, "pty-req", requests.pty("request_pty", 1, options), timeout)
 end
 
 --- Sets an environment variable, where the server allows it. → true | nil, err
 function Channel:setenv(name, value, timeout)
    check(self, "setenv")
+   args.optional("setenv", 3, timeout, "number")
    args.check("setenv", 1, name, "string")
    args.check("setenv", 2, value, { "string", "number" })
    return start(self, "env", requests.env("setenv", 1, name, value), timeout)
@@ -227,20 +241,22 @@ end
 --- Starts a command: a string for the remote shell, or a list of words. → true | nil, err
 function Channel:exec(command, timeout)
    check(self, "exec")
+   args.optional("exec", 2, timeout, "number")
    return start(self, "exec", requests.string(requests.command("exec", command)), timeout)
 end
 
 --- Starts a shell. → true | nil, err
 function Channel:shell(timeout)
    check(self, "shell")
+   args.optional("shell", 1, timeout, "number")
    return start(self, "shell", "", timeout)
 end
 
 --- Starts a subsystem. → true | nil, err
 function Channel:subsystem(name, timeout)
    check(self, "subsystem")
-   args.check("subsystem", 1, name, "string")
-   return start(self, "subsystem", requests.string(name), timeout)
+   args.optional("subsystem", 2, timeout, "number")
+   return start(self, "subsystem", requests.name("subsystem", name), timeout)
 end
 
 --- What becomes of stderr: "keep", "discard", "merge" (into stdout), or a function that gets each piece.
@@ -336,7 +352,7 @@ function Channel:_write(data, deadline)
       return nil, pending.err
    elseif pending.at <= #data then
       local err = self.closed and errors.closed("the channel")
-         or errors.new("closed", "the server has closed the channel")
+         or gone()
       return nil, errors.with(err, { written = pending.at - 1 })
    end
    return true
@@ -393,7 +409,7 @@ local function send_request(self, name, data)
    if self._session.failure then
       return nil, self._session.failure
    elseif self._ended then
-      return nil, errors.new("closed", "the server has closed the channel")
+      return nil, gone()
    end
    return self:_sent(self._session._core:channel_request(self._ch, name, false, data))
 end
@@ -401,8 +417,8 @@ end
 --- Sends a signal by its name, "TERM". → the channel | nil, err
 function Channel:signal(name)
    check(self, "signal")
-   args.check("signal", 1, name, "string")
-   return send_request(self, "signal", requests.string((name:gsub("^SIG", ""))))
+   local data = requests.name("signal", name)
+   return send_request(self, "signal", name:find("^SIG") and requests.string(name:sub(4)) or data)
 end
 
 --- Tells that the terminal has another size. → the channel | nil, err

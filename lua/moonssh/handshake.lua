@@ -182,9 +182,25 @@ local function login_hindrance(self, name)
    check(self, name, true)
    if self.failure then
       return self.failure
+   elseif self._authenticated then
+      args.raise(("'%s' on a session that is logged in"):format(name))
+   elseif self._logging_in then
+      return errors.new("busy", "another task is logging in", { stage = "auth" })
    elseif self._host_key_state ~= "accepted" or self._kex_done == 0 then
       return errors.new("host_key_unknown", "the server's host key has not been accepted")
    end
+end
+
+local LoggingIn = {
+   __close = function(guard)
+      guard.session._logging_in = nil
+   end,
+}
+
+-- A value that keeps others from logging in until the end of its block.
+local function logging_in(self)
+   self._logging_in = true
+   return setmetatable({ session = self }, LoggingIn)
 end
 
 -- A method that logs in: `types` are those of its arguments, before an optional timeout.
@@ -201,6 +217,7 @@ local function login_method(name, function_name, types)
       end
       local values = table.pack(...)
       values[#types + 1] = self:_deadline(timeout)
+      local _ <close> = logging_in(self)
       return require "moonssh.auth"[function_name](self, table.unpack(values, 1, #types + 1))
    end
 end
@@ -237,7 +254,9 @@ function methods:authenticate(options, limit)
    if err then
       return nil, err
    end
-   return auth.authenticate(self, options, limit or self:_deadline(options))
+   local deadline = limit or self:_deadline(options)
+   local _ <close> = logging_in(self)
+   return auth.authenticate(self, options, deadline)
 end
 
 return methods

@@ -8,7 +8,7 @@ local args = require "moonssh.args"
 local errors = require "moonssh.errors"
 
 ---@class moonssh.reader
-local Reader = {}
+local Reader = { __name = "moonssh.reader" }
 Reader.__index = Reader
 
 local NEWLINE = 10
@@ -259,8 +259,8 @@ kinds.a = {
 local function kind_of(fname, what)
    if what == nil then
       return kinds.any
-   elseif math.type(what) == "integer" and what >= 0 then
-      return kinds.count, what
+   elseif type(what) == "number" and math.tointeger(what) and what >= 0 then
+      return kinds.count, math.tointeger(what)
    end
    local name = type(what) == "string" and what:match("^%*?([lLa])$")
    if not name then

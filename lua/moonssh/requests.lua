@@ -36,9 +36,17 @@ local pty_options = {
 local UINT32 = 0xffffffff
 
 local function check_uint32(fname, index, what, value)
-   if math.type(value) ~= "integer" or value < 0 or value > UINT32 then
+   if args.complaint(value, "integer") or value < 0 or value > UINT32 then
       args.bad(fname, index, ("%s: an integer from 0 to 2^32-1 expected, got %s"):format(what, tostring(value)))
    end
+end
+
+-- What ends up in a C string at the server cannot hold a NUL: sshd ends the whole connection over one.
+local function check_text(fname, index, what, text)
+   if text:find("\0", 1, true) then
+      args.bad(fname, index, what .. " cannot hold a NUL")
+   end
+   return text
 end
 
 local function encode_modes(fname, index, given)
@@ -76,7 +84,8 @@ function requests.pty(fname, index, options)
    local columns, rows = options.columns or 80, options.rows or 24
    check_uint32(fname, index, "columns", columns)
    check_uint32(fname, index, "rows", rows)
-   return string.pack(">s4I4I4I4I4s4", options.term or "xterm", columns, rows, 0, 0,
+   local term = check_text(fname, index, "a terminal's name", options.term or "xterm")
+   return string.pack(">s4I4I4I4I4s4", term, columns, rows, 0, 0,
       encode_modes(fname, index, options.modes or {}))
 end
 
@@ -105,10 +114,13 @@ function requests.command(fname, command)
       return quote.list(command, fname)
    end
    args.check(fname, 1, command, { "string", "table" })
-   if command:find("\0", 1, true) then
-      args.bad(fname, 1, "a command line cannot hold a NUL") -- the server would run the part before it
-   end
-   return command
+   return check_text(fname, 1, "a command line", command)
+end
+
+--- The data of a request that is one name: of a subsystem, of a signal.
+function requests.name(fname, name)
+   args.check(fname, 1, name, "string")
+   return requests.string(check_text(fname, 1, "a name", name))
 end
 
 --- One string, as the data of a request.

@@ -65,10 +65,24 @@ local limit_options = { window = "integer", packet = "integer", channels = "inte
 local rekey_options = { bytes = "integer", seconds = "number", packets = "integer" }
 local keepalive_options = { interval = "number", count = "integer" }
 
-local function check_positive(fname, what, options)
-   for name, value in pairs(options) do
+-- Least and most of what is not just positive.
+local ranges = {
+   ["limits.window"] = { 1, 0xffffffff },
+   ["limits.packet"] = { 1, 256 * 1024 * 1024 },
+   ["limits.channels"] = { 1, 0xffffffff },
+   ["limits.queue"] = { 1, 1 << 40 },
+   ["rekey.seconds"] = { 0, 1e9 },
+}
+
+-- Checks a table of numbers within the options.
+local function check_numbers(fname, index, what, numbers, types)
+   for name, value in pairs(args.options(fname, index, numbers, types)) do
+      local full = ("%s.%s"):format(what, name)
+      local range = ranges[full]
       if value <= 0 then
-         args.bad(fname, 1, ("option '%s.%s': not positive"):format(what, name))
+         args.bad(fname, index, ("option '%s': not positive"):format(full))
+      elseif range and (value < range[1] or value > range[2]) then
+         args.bad(fname, index, ("option '%s': a number from %.0f to %.0f expected"):format(full, range[1], range[2]))
       end
    end
 end
@@ -76,9 +90,9 @@ end
 --- Checks what the types of the options alone do not tell.
 function Session.check_options(fname, index, options)
    callbacks.check(fname, index, options.callbacks or {})
-   check_positive(fname, "limits", args.options(fname, index, options.limits, limit_options))
-   check_positive(fname, "rekey", args.options(fname, index, options.rekey, rekey_options))
-   check_positive(fname, "keepalive", args.options(fname, index, options.keepalive, keepalive_options))
+   check_numbers(fname, index, "limits", options.limits, limit_options)
+   check_numbers(fname, index, "rekey", options.rekey, rekey_options)
+   check_numbers(fname, index, "keepalive", options.keepalive, keepalive_options)
    if options.keepalive and not options.keepalive.interval then
       args.bad(fname, index, "option 'keepalive.interval' is missing")
    end
@@ -205,7 +219,13 @@ function Session:_deadline(timeout)
    if type(timeout) == "table" then
       timeout = timeout.timeout
    end
-   timeout = timeout or self.timeout
+   if timeout == nil then
+      timeout = self.timeout
+      local complaint = timeout ~= nil and args.complaint(timeout, "number")
+      if complaint then
+         args.raise(("bad field 'timeout' of the session (%s)"):format(complaint))
+      end
+   end
    return timeout and timeout < math.huge and self._loop.now() + timeout or nil
 end
 

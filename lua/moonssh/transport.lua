@@ -194,9 +194,9 @@ function transport.descriptor(socket)
       local ok, getfd = pcall(function()
          return socket.getfd
       end)
-      fd = ok and getfd and getfd(socket)
+      fd = ok and not args.complaint(getfd, "function") and getfd(socket)
    end
-   return math.type(fd) == "integer" and fd >= 0 and fd or nil
+   return math.type(fd) == "integer" and fd >= 0 and fd <= 0x7fffffff and fd or nil
 end
 
 local function check_descriptor(fname, socket)

@@ -25,6 +25,7 @@ describe("args.check", function()
       args.check("f", 1, {}, { "string", "table" })
       args.check("f", 1, 1.5, "number")
       args.check("f", 1, 1, "integer")
+      args.check("f", 1, 1e6, "integer")
       args.check("f", 1, nil, "any")
       args.check("f", 1, print, "function")
       args.check("f", 1, setmetatable({}, { __call = print }), "function")
@@ -32,7 +33,7 @@ describe("args.check", function()
 
    it("tells integers from floats, and numbers from what is none", function()
       assert.equal("bad argument #1 to 'f' (integer expected, got float)",
-         complaint(args.check, "f", 1, 1.0, "integer"))
+         complaint(args.check, "f", 1, 1.5, "integer"))
       assert.equal("bad argument #1 to 'f' (number expected, got not a number)",
          complaint(args.check, "f", 1, 0 / 0, "number"))
       assert.equal("bad argument #1 to 'f' (number expected, got string)",
