@@ -22,6 +22,9 @@ local function server_process(session)
    return assert(session:run("echo $PPID")).stdout:match("^%d+")
 end
 
+-- Commands that read nothing and do not end before their session does.
+local lasting = "while kill -0 $PPID; do sleep 0.1; done 2>/dev/null"
+
 -- A server that is stopped, or killed; <close> lets it go on, so that it can end.
 local Stopped = {
    __close = function(self)
@@ -150,11 +153,11 @@ describe("tasks", function()
             end })
          end,
          function()
-            local channel <close> = assert(session:exec("sleep 1000 & read x"))
+            local channel <close> = assert(session:exec(("{ %s; } & read x"):format(lasting)))
             return channel:write(data:rep(64))
          end,
          function()
-            return session:rekey() and session:run("read x; sleep 1000", { stdin = "x\n" })
+            return session:rekey() and session:run("read x; " .. lasting, { stdin = "x\n" })
          end,
       }
       -- The first one leads, as it begins to wait before the others: it hands on what it does for all.
@@ -299,7 +302,7 @@ describe("tasks", function()
       local function waiting_tasks()
          local data = core.random(MIB):rep(64)
          local idle = assert(session:exec("exec cat"))
-         local writing = assert(session:exec("echo on; read x; sleep 1000"))
+         local writing = assert(session:exec("echo on; read x; " .. lasting))
          assert.equal("on", writing:read("l"))
          local seen = 0
          local calls = {
