@@ -216,7 +216,7 @@ for _, kind in ipairs(scripted) do
 
       it("global requests, which are answered", function()
          if kind ~= "npm" then
-            assert.equal("failure", assert(session:run("global nothing@example.org", { timeout = 20 })).stdout)
+            assert.equal("failure", assert(session:run("global nothing@example.org", { timeout = 60 })).stdout)
          end
          -- keepalive@openssh.com, want reply
          assert.is_true(assert(session:run("raw 50" .. "00000015" .. ("keepalive@openssh.com"):gsub(".", function(c)
@@ -231,9 +231,9 @@ for _, kind in ipairs(scripted) do
                ssh.loop.sleep(1000)
             end })
          end)
-         local result, err = session:run("disconnect 14 no more methods", { timeout = 20 })
+         local result, err = session:run("disconnect 14 no more methods", { timeout = 60 })
          assert.is_nil(result)
-         for _, one in ipairs{ err, session.failure, select(2, waiting:wait(20)) } do
+         for _, one in ipairs{ err, session.failure, select(2, waiting:wait(60)) } do
             assert.same({ "disconnected", 14, "no more methods" }, { one.code, one.reason, one.text })
             assert.is_truthy(tostring(one):find("no more methods", 1, true))
          end
@@ -241,14 +241,14 @@ for _, kind in ipairs(scripted) do
       end)
 
       it("nothing any more", function()
-         local result, err = session:run("abort", { timeout = 20 })
+         local result, err = session:run("abort", { timeout = 60 })
          assert.is_nil(result)
          assert.equal("eof", err.code)
          assert.same({}, noted())
       end)
 
       it("a message that makes no sense, which ends the session with one cause", function()
-         local result, err = session:run("raw 5e000000ff00000000", { timeout = 20 })
+         local result, err = session:run("raw 5e000000ff00000000", { timeout = 60 })
          assert.is_nil(result)
          assert.equal("protocol", err.code)
          assert.equal("protocol", session.failure.code)
@@ -261,7 +261,7 @@ for _, kind in ipairs(scripted) do
       if kind ~= "paramiko" then
          it("a signal as the end of a command", function()
             local channel <close> = assert(session:exec("exit-signal SEGV true dumped"))
-            assert.same({ n = 2, nil, "SEGV" }, table.pack(channel:wait(20)))
+            assert.same({ n = 2, nil, "SEGV" }, table.pack(channel:wait(60)))
             assert.equal("TERM", assert(session:run("exit-signal TERM false x")).signal)
          end)
       end
@@ -334,7 +334,7 @@ describe("dropbear", function()
 
    with("dropbear", { arguments = { "-I", "1" } }, "ends a session that is idle, and says why or not", function(peer)
       local session <close> = assert(dial(peer))
-      local result, err = session:run("sleep 1000", { timeout = 60 })
+      local result, err = session:run("while kill -0 $PPID; do sleep 0.1; done", { timeout = 60 })
       assert.is_nil(result)
       assert.is_true(err.code == "disconnected" or err.code == "eof", err.code)
       assert.equal(err.code, session.failure.code)
@@ -391,7 +391,7 @@ describe("sshd", function()
 
    with("sshd", { config = "LogLevel INFO" }, "is ended by TERM, which we are told as a lost connection", function(peer)
       local session <close> = assert(dial(peer))
-      local result, err = session:run("kill -TERM $PPID; sleep 1000", { timeout = 60 })
+      local result, err = session:run("kill -TERM $PPID; while kill -0 $PPID; do sleep 0.1; done", { timeout = 60 })
       assert.is_nil(result)
       assert.is_true(err.code == "disconnected" or err.code == "eof", err.code)
    end)
