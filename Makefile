@@ -71,6 +71,7 @@ help:
 	@echo 'make asan       the suite under AddressSanitizer, UBSan and leak check'
 	@echo 'make coverage   the suite, then the lines and branches of csrc/ that it reached'
 	@echo 'make bench      the benchmarks'
+	@echo 'make fuzz       libFuzzer over the core, FUZZ_TIME seconds a target'
 	@echo 'make format     clang-format over csrc/'
 	@echo 'make install    into PREFIX, or LUADIR and LIBDIR'
 	@echo 'make clean      remove build/'
@@ -175,6 +176,24 @@ build/bench/floor: spec/bench/floor.c
 	@mkdir -p $(@D)
 	$(call SAY,cc $<)
 	$(Q)$(CC) -std=c11 -D_GNU_SOURCE -O2 $(WARNINGS) $(CRYPTO_FLAGS) -o $@ $< $(LIBS)
+
+# FUZZ_TIME seconds each of libFuzzer, from the corpus that the runs before have left in build/fuzz; not part of test.
+FUZZ_TIME    ?= 120
+FUZZ_TARGETS := $(patsubst spec/fuzz/%.c,%,$(sort $(wildcard spec/fuzz/*.c)))
+
+.PHONY: fuzz $(FUZZ_TARGETS:%=fuzz-%)
+fuzz: deps-check $(FUZZ_TARGETS:%=fuzz-%)
+
+build/fuzz/%: spec/fuzz/%.c spec/fuzz/fuzz.h $(filter-out csrc/binding/%,$(CORE_SRC)) $(wildcard csrc/*.h csrc/*/*.h)
+	@mkdir -p $(@D)
+	$(call SAY,clang $<)
+	$(Q)clang -std=c11 -D_GNU_SOURCE -Icsrc -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
+	    $(WARNINGS) $(CRYPTO_FLAGS) -o $@ $(filter %.c,$^) $(LIBS)
+
+$(FUZZ_TARGETS:%=fuzz-%): fuzz-%: build/fuzz/%
+	@mkdir -p build/fuzz/corpus/$*
+	nice $< -max_total_time=$(FUZZ_TIME) -timeout=5 -rss_limit_mb=1024 -malloc_limit_mb=64 -max_len=20000 \
+	    -artifact_prefix=build/fuzz/$*- build/fuzz/corpus/$*
 
 # --- looking at the sources
 

@@ -261,7 +261,9 @@ end
 function Session:_fail(err, reason)
    if not self.failure then
       self:_end(err)
-      self._core:fail(err.code, errors.escape(err.message, 400), reason or BY_APPLICATION)
+      -- What is told to the core is told to the server; what a handler threw is nobody's business there.
+      local told = err.code == "callback" and "a callback failed" or errors.escape(err.message, 400)
+      self._core:fail(err.code, told, reason or BY_APPLICATION)
       self._stamp = self._batch
    end
 end
