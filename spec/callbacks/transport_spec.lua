@@ -48,6 +48,17 @@ for _, cbtype in ipairs{ "send", "recv" } do
          assert.equal(err, select(2, session:ping()))
       end)
 
+      it("that throws tells the server nothing of it", function()
+         session:callback_set(cbtype, function() throw("/home/moon/script.lua:7: oops") end)
+         pcall(session.ping, session)
+         link.server:feed(session._core:output() or "")
+         for _, message in ipairs(link.server.log) do
+            for _, field in pairs(message) do
+               assert.is_nil(tostring(field):find("script.lua", 1, true))
+            end
+         end
+      end)
+
       it("that throws fails the other calls with the same error", function()
          link.server.exec = function() end
          local task = ssh.spawn(function()
