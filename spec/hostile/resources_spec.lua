@@ -159,7 +159,7 @@ describe("M6: five thousand open files", function()
          os.exit(true, true)
       ]]
       local path = sshd.folder:write("many.lua", script)
-      local result = process.run{ "sh", "-c", 'ulimit -n 5200 && exec lua5.4 "$@"', "sh", path,
+      local result = process.run{ "sh", "-c", 'ulimit -n 5200 && exec "$@"', "sh", process.lua, path,
          ("%s@%s:%d"):format(sshd.user, sshd.host, sshd.port), sshd.key_path, sshd.known_hosts_path }
       assert.are.equal("far up\n", result.stdout, result.stderr)
       assert.are.equal(0, result.status)

@@ -55,7 +55,7 @@ local Remote = {}
 Remote.__index = Remote
 
 function Remote.new(options)
-   local child = assert(process.start{ "lua5.4", "spec/support/peer/stdio.lua", options, stdin = "pipe",
+   local child = assert(process.start{ process.lua, "spec/support/peer/stdio.lua", options, stdin = "pipe",
       stdout = "pipe", stderr = "pipe" })
    return setmetatable({ child = child, said = "" }, Remote)
 end
@@ -234,7 +234,7 @@ describe("M1: a private key", function()
 
    local function make(folder, masked_passphrase, type)
       local script, path = folder:write("make.lua", MAKE), folder:path("key")
-      local hex = process.check{ "lua5.4", script, path, type or "ed25519", to_hex(masked_passphrase) }
+      local hex = process.check{ process.lua, script, path, type or "ed25519", to_hex(masked_passphrase) }
       local file <close> = assert(io.open(path))
       return from_hex(hex), file:read("a")
    end

@@ -7,9 +7,8 @@
 --    side:open(sequence, bytes, at) → payload, after | nil when the packet is not complete
 --
 -- Fields of seal: payload; padding (the bytes, default: as few zeros as may be); and the lies: packet_length and
--- padding_length (what the fields say), body (all behind the length field), tag (what stands for MAC or tag), cut_tag
--- (bytes of it that are left out), tamper (function(packet, tag) → bytes sent). A lie never changes what is sealed
--- truthfully: the tag is right for the lie.
+-- padding_length (what the fields say), body (all behind the length field), tag (what stands for MAC or tag), tamper
+-- (function(packet, tag) → bytes sent). A lie never changes what is sealed truthfully: the tag is right for the lie.
 
 local primitives = require "spec.support.primitives"
 
@@ -55,9 +54,6 @@ end
 
 local function finish(fields, packet, tag)
    tag = fields.tag or tag
-   if fields.cut_tag then
-      tag = tag:sub(1, #tag - fields.cut_tag)
-   end
    return fields.tamper and fields.tamper(packet, tag) or packet .. tag
 end
 
