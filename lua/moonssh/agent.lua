@@ -135,9 +135,7 @@ end
 
 -- Sends a payload and gives the answer's type and what follows it.
 local function request(self, payload, deadline)
-   if self.closed then
-      args.raise("the agent is closed")
-   elseif #payload > MAX_FRAME then
+   if #payload > MAX_FRAME then
       return nil, failure(self, "the request is too long")
    end
    local lease <close> = setmetatable({ fd = self._idle }, Lease)
@@ -193,9 +191,13 @@ end
 ---@return table? err `agent`
 function agent.open(path)
    args.check("agent", 1, path, { "string", "nil" })
-   path = path or os.getenv("SSH_AUTH_SOCK")
-   if not path or path == "" then
-      return nil, errors.new("agent", "no agent: SSH_AUTH_SOCK is not set")
+   if path == nil then
+      path = os.getenv("SSH_AUTH_SOCK")
+      if not path or path == "" then
+         return nil, errors.new("agent", "no agent: SSH_AUTH_SOCK is not set")
+      end
+   elseif path == "" then
+      return nil, errors.new("agent", "no agent: its path is empty", { path = path })
    end
    local self = setmetatable({ path = paths.expand(path), closed = false }, Agent)
    local fd, err = connect(self, loop.now() + 1)
@@ -230,6 +232,7 @@ end
 ---@return { blob: string, comment: string, type: string }[]|nil
 ---@return table? err `agent`, `timeout`
 function Agent:identities(timeout)
+   args.handle(self, "agent", "identities")
    args.check("identities", 1, timeout, { "number", "nil" })
    local kind, data = request(self, string.char(REQUEST_IDENTITIES), timeout and loop.now() + timeout)
    if not kind then
@@ -252,9 +255,13 @@ end
 ---@return string|nil signature blob
 ---@return table? err `agent`, `timeout`
 function Agent:sign(blob, data, flags, timeout)
+   args.handle(self, "agent", "sign")
    blob = key.blob_of("sign", 1, blob)
    args.check("sign", 2, data, "string")
-   args.check("sign", 3, flags, { "number", "nil" })
+   args.optional("sign", 3, flags, "integer")
+   if flags and (flags < 0 or flags > 0xffffffff) then
+      args.bad("sign", 3, "not a number of 32 bits")
+   end
    args.check("sign", 4, timeout, { "number", "nil" })
    local kind, answer = request(self, string.pack(">Bs4s4I4", SIGN_REQUEST, blob, data, flags or 0),
       timeout and loop.now() + timeout)
@@ -276,6 +283,7 @@ end
 ---@return true|nil
 ---@return table? err
 function Agent:add(private, options)
+   args.handle(self, "agent", "add")
    if not key.is(private) then
       args.bad("add", 1, "key expected")
    end
@@ -286,6 +294,9 @@ function Agent:add(private, options)
    end
    local constraints = ""
    if options.lifetime then
+      if options.lifetime <= 0 or options.lifetime > 0xffffffff then
+         args.bad("add", 2, "option 'lifetime': seconds from 1 to 2^32-1 expected")
+      end
       constraints = string.pack(">BI4", CONSTRAIN_LIFETIME, math.max(1, math.ceil(options.lifetime)))
    end
    if options.confirm then
@@ -301,7 +312,9 @@ end
 ---@return true|nil
 ---@return table? err
 function Agent:remove(blob, timeout)
+   args.handle(self, "agent", "remove")
    blob = key.blob_of("remove", 1, blob)
+   args.optional("remove", 2, timeout, "number")
    return command(self, string.pack(">Bs4", REMOVE_IDENTITY, blob), timeout)
 end
 
@@ -310,7 +323,17 @@ end
 ---@return true|nil
 ---@return table? err
 function Agent:remove_all(timeout)
+   args.handle(self, "agent", "remove_all")
+   args.optional("remove_all", 1, timeout, "number")
    return command(self, string.char(REMOVE_ALL), timeout)
+end
+
+-- A NUL ends OpenSSH's agent, and all its keys with it.
+local function check_passphrase(fname, passphrase)
+   args.check(fname, 1, passphrase, "string")
+   if passphrase:find("\0", 1, true) then
+      args.bad(fname, 1, "a passphrase of an agent cannot hold a NUL")
+   end
 end
 
 --- Locks the agent with a passphrase: it shows and uses no key until it is unlocked.
@@ -319,7 +342,9 @@ end
 ---@return true|nil
 ---@return table? err
 function Agent:lock(passphrase, timeout)
-   args.check("lock", 1, passphrase, "string")
+   args.handle(self, "agent", "lock")
+   check_passphrase("lock", passphrase)
+   args.optional("lock", 2, timeout, "number")
    return command(self, string.pack(">Bs4", LOCK, passphrase), timeout)
 end
 
@@ -329,7 +354,9 @@ end
 ---@return true|nil
 ---@return table? err
 function Agent:unlock(passphrase, timeout)
-   args.check("unlock", 1, passphrase, "string")
+   args.handle(self, "agent", "unlock")
+   check_passphrase("unlock", passphrase)
+   args.optional("unlock", 2, timeout, "number")
    return command(self, string.pack(">Bs4", UNLOCK, passphrase), timeout)
 end
 

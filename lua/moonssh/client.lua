@@ -42,6 +42,7 @@ local function check(options)
    Session.check_options("connect", 2, options)
    local port, family = options.port, options.address_family
    local complaint = hostkey.complaint(options.host_keys)
+      or hostkey.files_complaint(options.known_hosts)
       or port and (port < 1 or port > 65535) and "'port': a number from 1 to 65535 expected"
       or family and not families[family] and "'address_family': 'any', 'inet' or 'inet6' expected"
       or options.user and destinations.complaint("user", options.user) and "'user': not a login name"

@@ -28,7 +28,7 @@ local handshake_options = {
 -- Where known_hosts tells of the host, its algorithms are offered first: the core starts with another list then.
 local function order_host_keys(self, options)
    local hostkey = require "moonssh.hostkey"
-   local complaint = hostkey.complaint(options.host_keys)
+   local complaint = hostkey.complaint(options.host_keys) or hostkey.files_complaint(options.known_hosts)
    if complaint then
       args.bad("handshake", 2, "option " .. complaint)
    elseif not options.known_hosts or self._options._algorithms or self._algorithms.host_key then

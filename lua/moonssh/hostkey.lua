@@ -32,6 +32,16 @@ function hostkey.complaint(policy)
    return "'host_keys': unknown policy"
 end
 
+--- Why a value cannot be the option `known_hosts`, or nil.
+---@return string?
+function hostkey.files_complaint(option)
+   for _, path in ipairs(type(option) == "table" and not known_hosts.is(option) and option or {}) do
+      if type(path) ~= "string" then
+         return "'known_hosts': a list of paths expected"
+      end
+   end
+end
+
 --- The known_hosts object of an option: such an object, a path, a list of paths, or nil for an empty one.
 ---@return moonssh.known_hosts|nil
 ---@return table? err

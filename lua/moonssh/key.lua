@@ -7,6 +7,8 @@ local paths = require "moonssh.paths"
 
 local MAX_FILE = 1024 * 1024
 
+local MOST_BITS = 16384
+
 ---@class moonssh.key
 ---@field type string "ssh-ed25519", "ecdsa-sha2-nistp256", "ssh-rsa", …
 ---@field bits integer
@@ -40,9 +42,7 @@ local function wrap(core_key, comment)
 end
 
 local function open_core(self, method)
-   if self.closed then
-      args.raise(("bad call of '%s' (the key is closed)"):format(method))
-   end
+   args.handle(self, "key", method)
    return self._core
 end
 
@@ -192,7 +192,11 @@ function key.generate(type_name, options)
    if not name then
       args.bad("generate", 1, ("unknown key type '%s'"):format(errors.escape(type_name, 40)))
    end
-   local core_key, code, message = core.key.generate(name, options.bits or curve_bits[type_name] or 0)
+   local bits = options.bits or curve_bits[type_name] or 0
+   if bits < 0 or bits > MOST_BITS then
+      args.bad("generate", 2, ("option 'bits': a number up to %d expected"):format(MOST_BITS))
+   end
+   local core_key, code, message = core.key.generate(name, bits)
    if not core_key then
       return nil, errors.from_core(code, message)
    end
@@ -237,6 +241,7 @@ end
 ---@param hash "sha256"|"md5"|nil
 ---@return string
 function Key:fingerprint(hash)
+   args.handle(self, "key", "fingerprint")
    if hash ~= nil and hash ~= "sha256" and hash ~= "md5" then
       args.bad("fingerprint", 1, "'sha256' or 'md5' expected")
    end
@@ -245,11 +250,13 @@ end
 
 --- The public blob (RFC 4253 6.6).
 function Key:blob()
+   args.handle(self, "key", "blob")
    return self._blob
 end
 
 --- The line as in authorized_keys and ".pub" files, without its end.
 function Key:public_line()
+   args.handle(self, "key", "public_line")
    local line = self.type .. " " .. core.base64_encode(self._blob)
    local comment = self.comment:gsub("[%c\127]", " ")
    return comment ~= "" and line .. " " .. comment or line
@@ -266,9 +273,9 @@ end
 ---@return string|nil signature blob: string algorithm, string signature
 ---@return table? err
 function Key:sign(data, algorithm)
+   local core_key = open_core(self, "sign")
    args.check("sign", 1, data, "string")
    args.check("sign", 2, algorithm, { "string", "nil" })
-   local core_key = open_core(self, "sign")
    algorithm = algorithm or self:_default_algorithm()
    if self._sign then
       local signature, err = self._sign(data, algorithm)
@@ -284,6 +291,9 @@ function Key:sign(data, algorithm)
    end
    local signature, code, message = core_key:sign(data, algorithm)
    if not signature then
+      if code == "unsupported" then
+         message = ("a key of type %s does not sign with %s"):format(self.type, errors.escape(algorithm, 64))
+      end
       return nil, errors.from_core(code, message)
    end
    return signature
@@ -294,9 +304,9 @@ end
 ---@param signature string
 ---@return boolean
 function Key:verify(data, signature)
+   local core_key = open_core(self, "verify")
    args.check("verify", 1, data, "string")
    args.check("verify", 2, signature, "string")
-   local core_key = open_core(self, "verify")
    local algorithm = first_string(signature)
    return algorithm ~= nil and core_key:verify(data, signature, algorithm) == true
 end
@@ -306,8 +316,8 @@ end
 ---@return string|nil
 ---@return table? err
 function Key:export(options)
-   options = args.options("export", 1, options, { format = "string", passphrase = "string" })
    local core_key = open_core(self, "export")
+   options = args.options("export", 1, options, { format = "string", passphrase = "string" })
    if options.format == "public" then
       return self:public_line() .. "\n"
    elseif options.format ~= nil and options.format ~= "openssh" then
@@ -367,7 +377,7 @@ function Key.__eq(a, b)
 end
 
 function Key:__tostring()
-   return ("%s key %s"):format(self.type, self:fingerprint())
+   return ("%s key %s"):format(self.type, core.key.fingerprint(self._blob, "sha256"))
 end
 
 return key

@@ -33,6 +33,13 @@ local function name_of(host, port)
    return host
 end
 
+local function check_port(fname, port)
+   args.optional(fname, 2, port, "integer")
+   if port and (port < 1 or port > 65535) then
+      args.bad(fname, 2, "a port from 1 to 65535 expected")
+   end
+end
+
 local function hash_name(name, salt)
    return core.hmac("sha1", salt, name)
 end
@@ -275,8 +282,9 @@ end
 ---@return integer? line
 ---@return string? path
 function KnownHosts:check(host, port, host_key)
+   args.handle(self, "known_hosts", "check")
    args.check("check", 1, host, "string")
-   args.check("check", 2, port, { "number", "nil" })
+   check_port("check", port)
    local blob = key.blob_of("check", 3, host_key)
    local verdict, decisive = "unknown", nil
    for _, entry in ipairs(entries_of(self, host, port)) do
@@ -307,6 +315,7 @@ end
 ---@return { path: string, line: integer, marker: string?, names: string, hashed: boolean, type: string, blob: string,
 ---   comment: string, fingerprint: string }[]
 function KnownHosts:entries()
+   args.handle(self, "known_hosts", "entries")
    local list = {}
    for i, entry in ipairs(parsed(self).entries) do
       list[i] = {
@@ -370,8 +379,9 @@ end
 --- Makes a key known of a host, in the first file. `save` writes it.
 ---@return true
 function KnownHosts:add(host, port, host_key, options)
+   args.handle(self, "known_hosts", "add")
    args.check("add", 1, host, "string")
-   args.check("add", 2, port, { "number", "nil" })
+   check_port("add", port)
    options = args.options("add", 4, options, { hash = "boolean", comment = "string" })
    local line = known_hosts.line(host, port, host_key, options)
    if not self.paths[1] then
@@ -384,8 +394,9 @@ end
 --- Forgets the keys of a host in the first file, but not those that are revoked. `save` writes it.
 ---@return true
 function KnownHosts:remove(host, port)
+   args.handle(self, "known_hosts", "remove")
    args.check("remove", 1, host, "string")
-   args.check("remove", 2, port, { "number", "nil" })
+   check_port("remove", port)
    if self.paths[1] then
       change(self, { remove = name_of(host, port) })
    end
@@ -423,6 +434,7 @@ end
 ---@return true|nil
 ---@return table? err
 function KnownHosts:save()
+   args.handle(self, "known_hosts", "save")
    if #self._changes == 0 then
       return true
    end

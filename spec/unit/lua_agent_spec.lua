@@ -209,7 +209,7 @@ describe("the agent's client", function()
       agent:close()
       agent:close()
       assert.is_true(agent.closed)
-      assert.error_matches(function() agent:identities() end, "the agent is closed")
+      assert.error_matches(function() agent:identities() end, "attempt to use a closed agent")
    end)
 
    it("raises for wrong arguments, naming them", function()

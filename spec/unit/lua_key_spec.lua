@@ -217,7 +217,7 @@ describe("a key", function()
       private:close()
       private:close()
       assert.is_true(private.closed)
-      assert.error_matches(function() private:sign("data") end, "bad call of 'sign' %(the key is closed%)")
+      assert.error_matches(function() private:sign("data") end, "attempt to use a closed key %(in 'sign'%)")
    end)
 
    it("raises for wrong arguments, naming them", function()
