@@ -1,4 +1,5 @@
--- The tour that `make demo` gives; examples/demo.sh starts the server for it. Each step prints its Lua, then runs that very text.
+-- The tour that `make demo` gives; examples/demo.sh starts the server for it. Each step prints its Lua, then runs that
+-- very text.
 
 local ssh = require "moonssh"
 
