@@ -124,7 +124,7 @@ local function core_error(self, name, code, message)
    if self.failure then
       return self.failure
    elseif code == "state" then
-      args.raise(("'%s' before the first key exchange is done"):format(name))
+      args.raise(("'%s' before the %s is done"):format(name, self._kex_done > 0 and "login" or "first key exchange"))
    end
    return errors.from_core(code, message)
 end

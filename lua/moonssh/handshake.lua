@@ -126,8 +126,10 @@ function methods:handshake(socket, options, limit)
    self._core:start()
    limit = limit or { at = self:_deadline(options) }
    ok, err = self:_await(host_key_asked, limit.at, nil, self, self)
-   if not ok or not (options.host_keys or options.known_hosts) then
-      return ok, err
+   if not ok then
+      return nil, err
+   elseif not (options.host_keys or options.known_hosts) then
+      return true
    end
    ok, err = verify(self, options, limit)
    if not ok then
@@ -200,7 +202,14 @@ local LoggingIn = {
 -- A value that keeps others from logging in until the end of its block.
 local function logging_in(self)
    self._logging_in = true
+   self._auth_events = {} -- none of an earlier login that gave up
    return setmetatable({ session = self }, LoggingIn)
+end
+
+local function check_user(name, user)
+   if user:find("\0", 1, true) then
+      args.bad(name, 1, "a user name cannot hold a NUL")
+   end
 end
 
 -- A method that logs in: `types` are those of its arguments, before an optional timeout.
@@ -212,6 +221,7 @@ local function login_method(name, function_name, types)
       end
       local timeout = select(#types + 1, ...)
       args.optional(name, #types + 1, timeout, "number")
+      check_user(name, (...))
       if err then
          return nil, err
       end
@@ -250,7 +260,9 @@ function methods:authenticate(options, limit)
    local auth = require "moonssh.auth"
    options = args.options("authenticate", 1, options, args.join(auth.options, { timeout = "number" }))
    auth.check_options("authenticate", 1, options)
-   args.check("authenticate", 1, options.user, "string")
+   if not options.user then
+      args.bad("authenticate", 1, "option 'user' is missing")
+   end
    if err then
       return nil, err
    end

@@ -43,6 +43,8 @@ end
 function Login:core_error(code, message, ...)
    if self.session.failure then
       return self.session.failure
+   elseif code == "state" then
+      return errors.new("busy", "an earlier login request was granted after all", { stage = "auth" })
    elseif code ~= "limit" then
       return errors.from_core(code, message)
    end
@@ -53,9 +55,17 @@ function Login:core_error(code, message, ...)
    return errors.new("limit", length > LONG and "user name, password or answers are too long" or "too many attempts")
 end
 
--- Sends a request of the core's, by its name.
+-- Sends a request of the core's, by its name. The answer to one that was given up, as its time was over or its task
+-- cancelled, has to come first.
 function Login:send(method, name, ...)
    local ok, code, message = self.core[name](self.core, self.user, ...)
+   if not ok and code == "state" and not self.session.failure then
+      local kind, err = self.session:_next_auth_event(self.limit.at)
+      if not kind then
+         return nil, err
+      end
+      ok, code, message = self.core[name](self.core, self.user, ...)
+   end
    if not ok then
       return nil, self:core_error(code, message, self.user, ...)
    end

@@ -270,11 +270,18 @@ end
 
 -- Callbacks and traces -----------------------------------------------------------------------------------------------
 
+-- In a handler that is called in place they may be used although the session is closed: close sends a farewell.
+local function check_callbacks(self, name)
+   if getmetatable(self) ~= Session or not self._inline then
+      args.handle(self, "session", name)
+   end
+end
+
 --- Sets a callback's handler, nil for none. → the one before, or nil; nil, err for an unknown type
 ---@param cbtype string
 ---@param f function|nil
 function Session:callback_set(cbtype, f)
-   args.handle(self, "session", "callback_set")
+   check_callbacks(self, "callback_set")
    if not callbacks.known(cbtype) then
       return nil, callbacks.unknown(cbtype)
    end
@@ -291,7 +298,7 @@ end
 --- The handler of a callback, or nil; nil, err for an unknown type.
 ---@param cbtype string
 function Session:callback_get(cbtype)
-   args.handle(self, "session", "callback_get")
+   check_callbacks(self, "callback_get")
    if not callbacks.known(cbtype) then
       return nil, callbacks.unknown(cbtype)
    end
