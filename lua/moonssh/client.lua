@@ -13,6 +13,7 @@ local loop = require "moonssh.loop"
 local net = require "moonssh.net"
 local paths = require "moonssh.paths"
 local Session = require "moonssh.session"
+local transport = require "moonssh.transport"
 
 local DEFAULT_PORT = 22
 local DEFAULT_TIMEOUT = 30
@@ -37,15 +38,24 @@ local connect_options = args.join(Session.options, auth.options, {
    socket = { "integer", "table", "userdata" },
 })
 
+-- Whether the callbacks move all bytes; then the socket is no business of ours.
+local function is_carried(options)
+   local callbacks = options.callbacks
+   return callbacks ~= nil and callbacks.send ~= nil and callbacks.recv ~= nil
+end
+
 local function check(options)
    auth.check_options("connect", 2, options)
    Session.check_options("connect", 2, options)
-   local port, family = options.port, options.address_family
+   local port, family, bind, socket = options.port, options.address_family, options.bind_address, options.socket
    local complaint = hostkey.complaint(options.host_keys)
       or hostkey.files_complaint(options.known_hosts)
       or port and (port < 1 or port > 65535) and "'port': a number from 1 to 65535 expected"
       or family and not families[family] and "'address_family': 'any', 'inet' or 'inet6' expected"
       or options.user and destinations.complaint("user", options.user) and "'user': not a login name"
+      or bind and destinations.complaint("host", bind) and "'bind_address': a name or an address expected"
+      or socket ~= nil and not is_carried(options) and not transport.descriptor(socket)
+         and "'socket': no descriptor, and no object with getfd()"
    if complaint then
       args.bad("connect", 2, "option " .. complaint)
    end

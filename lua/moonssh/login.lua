@@ -405,9 +405,10 @@ function Login:failure()
    for i, problem in ipairs(self.problems) do
       parts[i] = "; " .. problem.message
    end
-   return errors.new("auth_failed", ("authentication failed for %s: tried %s; the server accepts %s%s"):format(
-      errors.escape(self.user, 64), #self.tried > 0 and table.concat(self.tried, ", ") or "nothing",
-      errors.escape(self.methods and table.concat(self.methods, ", ") or "what it does not say"),
+   local accepted = self.methods and "the server accepts " .. errors.escape(table.concat(self.methods, ", "))
+      or "the server has not said what it accepts"
+   return errors.new("auth_failed", ("authentication failed for %s: tried %s; %s%s"):format(
+      errors.escape(self.user, 64), #self.tried > 0 and table.concat(self.tried, ", ") or "nothing", accepted,
       table.concat(parts)), { methods = self.methods or {}, tried = self.tried, problems = self.problems })
 end
 

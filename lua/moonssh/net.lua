@@ -119,7 +119,11 @@ end
 -- Starts the next address. A descriptor that is connected at once is the race's result.
 function Race:start_next()
    local address = table.remove(self.addresses, 1)
-   local fd, pending, message = start(address, self.bind_address)
+   local bind_address = self.binds and self.binds[address.family]
+   if self.binds and not bind_address then
+      return self:note(address, "io", "bind_address has no address of this family")
+   end
+   local fd, pending, message = start(address, bind_address)
    if not fd then
       self:note(address, pending, message)
    elseif pending then
@@ -170,13 +174,14 @@ end
 
 --- Connects to the first of several addresses that answers.
 ---@param addresses table[] as core.resolve gives them
+---@param binds table<string, any>|nil by family, the local address to connect from
 ---@param deadline number|nil
 ---@return integer|nil fd
 ---@return table? err `refused`, `io`, `timeout`
-function net.race(addresses, host, port, bind_address, deadline)
+function net.race(addresses, host, port, binds, deadline)
    local race <close> = setmetatable({
       addresses = net.interleave(addresses),
-      bind_address = bind_address,
+      binds = binds,
       pending = {},
       failures = {},
       next_start = 0,
@@ -198,6 +203,19 @@ function net.race(addresses, host, port, bind_address, deadline)
    return nil, race:failure(host, port)
 end
 
+-- The local addresses to connect from, the first one of each family.
+local function resolve_binds(name, family, deadline)
+   local list, err = net.resolve(name, 0, family, deadline)
+   if not list then
+      return nil, err
+   end
+   local binds = {}
+   for _, address in ipairs(list) do
+      binds[address.family] = binds[address.family] or address
+   end
+   return binds
+end
+
 --- Resolves and connects.
 ---@param options { bind_address: string?, address_family: string? }
 ---@param deadline number|nil
@@ -208,7 +226,14 @@ function net.connect(host, port, options, deadline)
    if not addresses then
       return nil, err
    end
-   return net.race(addresses, host, port, options.bind_address, deadline)
+   local binds
+   if options.bind_address then
+      binds, err = resolve_binds(options.bind_address, options.address_family, deadline)
+      if not binds then
+         return nil, err
+      end
+   end
+   return net.race(addresses, host, port, binds, deadline)
 end
 
 return net
