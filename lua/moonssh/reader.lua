@@ -66,9 +66,12 @@ end
 --- Credits the window for data of mode "direct" that were consumed: `count` bytes, or all of them.
 function Reader:credit(count)
    local channel = self._channel
-   count = math.min(count or self.uncredited, self.uncredited)
+   local uncredited = self.uncredited
+   if not count or count > uncredited then
+      count = uncredited
+   end
    if count > 0 then
-      self.uncredited = self.uncredited - count
+      self.uncredited = uncredited - count
       if not channel._released then
          channel._session._core:channel_consumed(channel._ch, count)
       end
@@ -124,13 +127,12 @@ function Reader:pop()
       return piece and self:cut(#piece - self.offset)
    end
    self[first] = nil
-   self.size = self.size - #piece
-   self.searched = 0
    if first == self.last then
       self.first, self.last = 1, 0
    else
       self.first = first + 1
    end
+   self.size, self.searched = self.size - #piece, 0
    return piece
 end
 
