@@ -40,7 +40,8 @@ local parts = {
       return require "moonssh.client".connect
    end,
    key = function()
-      return require "moonssh.key"
+      local key = require "moonssh.key"
+      return { external = key.external, generate = key.generate, load = key.load, parse = key.parse }
    end,
    known_hosts = function()
       return require "moonssh.known_hosts".open

@@ -99,7 +99,8 @@ describe("connect's option", function()
             session:close()
          end
       end
-      assert.same({ { "127.0.0.1", sshd.port, true, "unknown" }, { "127.0.0.1", sshd.port, true, "changed" } }, verdicts)
+      assert.same({ { "127.0.0.1", sshd.port, true, "unknown" }, { "127.0.0.1", sshd.port, true, "changed" } },
+         verdicts)
    end)
 
    it("timeout names the stage that it ended in", function()
