@@ -10,6 +10,18 @@ local Login = require "moonssh.login"
 
 local auth = {}
 
+---@class moonssh.login_options
+---@field user? string
+---@field identity? string|moonssh.key|(string|moonssh.key)[]
+---@field identities_only? boolean
+---@field passphrase? string|fun(path: string): string?
+---@field password? string|fun(prompt: string): string?
+---@field interactive? fun(name: string, instruction: string, prompts: { text: string, echo: boolean }[]): string[]?
+---@field new_password? fun(prompt: string): string?
+---@field agent? boolean|string|moonssh.agent
+---@field preferred_auth? string[]
+---@field require_auth? boolean
+
 --- What `authenticate` takes, for args.options; connect's options have these, too.
 auth.options = {
    user = "string",

@@ -80,6 +80,8 @@ end
 
 --- Opens a session channel on which nothing is started yet. → channel | nil, err
 ---@param options? { stderr: string|function, timeout: number }
+---@return moonssh.channel|nil
+---@return moonssh.error? err
 function methods:open(options)
    check(self, "open", true)
    options = args.options("open", 1, options, open_options)
@@ -89,14 +91,18 @@ end
 
 --- Starts a command: a string for the remote shell, or a list of words. → channel | nil, err
 ---@param command string|string[]
----@param options? table { env, pty, stderr, timeout }
+---@param options? moonssh.start_options
+---@return moonssh.channel|nil
+---@return moonssh.error? err
 function methods:exec(command, options)
    check(self, "exec", true)
    return start(self, "exec", 2, options, "exec", requests.string(requests.command("exec", command)))
 end
 
 --- Starts the user's shell. → channel | nil, err
----@param options? table
+---@param options? moonssh.start_options
+---@return moonssh.channel|nil
+---@return moonssh.error? err
 function methods:shell(options)
    check(self, "shell", true)
    return start(self, "shell", 1, options, "shell", "")
@@ -104,7 +110,9 @@ end
 
 --- Starts a subsystem. → channel | nil, err
 ---@param name string
----@param options? table
+---@param options? moonssh.start_options
+---@return moonssh.channel|nil
+---@return moonssh.error? err
 function methods:subsystem(name, options)
    check(self, "subsystem", true)
    return start(self, "subsystem", 2, options, "subsystem", requests.name("subsystem", name))
@@ -112,7 +120,9 @@ end
 
 --- Runs a command to its end. → { stdout =, stderr =, status =, signal =, ok = } | nil, err with err.result
 ---@param command string|string[]
----@param options? table
+---@param options? moonssh.run_options
+---@return moonssh.result|nil
+---@return moonssh.error? err `result` has what came until then
 function methods:run(command, options)
    check(self, "run", true)
    return process.run(self, command, options)
@@ -149,6 +159,9 @@ local function send_message(self, name, ok, code, message)
 end
 
 --- Sends SSH_MSG_IGNORE. → true | nil, err
+---@param data? string at most 32 KiB
+---@return true|nil
+---@return moonssh.error? err
 function methods:ignore(data)
    check(self, "ignore", true)
    args.optional("ignore", 1, data, "string")
@@ -156,6 +169,11 @@ function methods:ignore(data)
 end
 
 --- Sends SSH_MSG_DEBUG. → true | nil, err
+---@param message string at most 32 KiB
+---@param display? boolean
+---@param language? string
+---@return true|nil
+---@return moonssh.error? err
 function methods:debug(message, display, language)
    check(self, "debug", true)
    args.check("debug", 1, message, "string")
@@ -165,6 +183,10 @@ function methods:debug(message, display, language)
 end
 
 --- Sends SSH_MSG_DISCONNECT, which ends the session. → true | nil, err
+---@param reason? integer code of RFC 4253 11.1, default 11: by application
+---@param message? string
+---@return true|nil
+---@return moonssh.error? err
 function methods:disconnect(reason, message)
    check(self, "disconnect", true)
    args.optional("disconnect", 1, reason, "integer")
@@ -188,6 +210,8 @@ end
 
 --- Seconds of a round trip, by a global request. → seconds | nil, err
 ---@param timeout? number
+---@return number|nil seconds
+---@return moonssh.error? err
 function methods:ping(timeout)
    check(self, "ping", true)
    args.optional("ping", 1, timeout, "number")
@@ -226,6 +250,8 @@ end
 
 --- Exchanges keys anew, and waits until that is done. → true | nil, err
 ---@param timeout? number
+---@return true|nil
+---@return moonssh.error? err
 function methods:rekey(timeout)
    check(self, "rekey", true)
    args.optional("rekey", 1, timeout, "number")

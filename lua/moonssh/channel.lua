@@ -223,6 +223,10 @@ local function start(self, name, data, timeout)
 end
 
 --- Asks for a terminal: { term =, columns =, rows =, modes = }. → true | nil, err
+---@param options? moonssh.pty
+---@param timeout? number
+---@return true|nil
+---@return moonssh.error? err
 function Channel:request_pty(options, timeout)
    check(self, "request_pty")
    args.optional("request_pty", 2, timeout, "number")
@@ -230,6 +234,11 @@ function Channel:request_pty(options, timeout)
 end
 
 --- Sets an environment variable, where the server allows it. → true | nil, err
+---@param name string
+---@param value string|number
+---@param timeout? number
+---@return true|nil
+---@return moonssh.error? err
 function Channel:setenv(name, value, timeout)
    check(self, "setenv")
    args.optional("setenv", 3, timeout, "number")
@@ -239,6 +248,10 @@ function Channel:setenv(name, value, timeout)
 end
 
 --- Starts a command: a string for the remote shell, or a list of words. → true | nil, err
+---@param command string|string[]
+---@param timeout? number
+---@return true|nil
+---@return moonssh.error? err
 function Channel:exec(command, timeout)
    check(self, "exec")
    args.optional("exec", 2, timeout, "number")
@@ -246,6 +259,9 @@ function Channel:exec(command, timeout)
 end
 
 --- Starts a shell. → true | nil, err
+---@param timeout? number
+---@return true|nil
+---@return moonssh.error? err
 function Channel:shell(timeout)
    check(self, "shell")
    args.optional("shell", 1, timeout, "number")
@@ -253,6 +269,10 @@ function Channel:shell(timeout)
 end
 
 --- Starts a subsystem. → true | nil, err
+---@param name string
+---@param timeout? number
+---@return true|nil
+---@return moonssh.error? err
 function Channel:subsystem(name, timeout)
    check(self, "subsystem")
    args.optional("subsystem", 2, timeout, "number")
@@ -273,18 +293,28 @@ end
 -- Reading ------------------------------------------------------------------------------------------------------------
 
 --- Reads stdout: see Reader.read.
+---@param what? "l"|"L"|"a"|integer
+---@param timeout? number
+---@return string|nil
+---@return moonssh.error? err
 function Channel:read(what, timeout)
    check(self, "read")
    return self.stdout:_read("read", what, timeout)
 end
 
 --- Reads stderr.
+---@param what? "l"|"L"|"a"|integer
+---@param timeout? number
+---@return string|nil
+---@return moonssh.error? err
 function Channel:read_stderr(what, timeout)
    check(self, "read_stderr")
    return self.stderr:_read("read_stderr", what, timeout)
 end
 
 --- An iterator over stdout, as file:lines; it raises errors.
+---@param what? "l"|"L"|"a"|integer
+---@return fun(): string|nil
 function Channel:lines(what)
    check(self, "lines")
    return self.stdout:lines(what)
@@ -360,6 +390,7 @@ end
 
 --- Sends strings or numbers to stdin, waiting for window. → the channel | nil, err (err.written: bytes of the string
 --- that was being sent)
+---@param ... string|number
 ---@return moonssh.channel|nil
 ---@return moonssh.error? err
 function Channel:write(...)
@@ -394,6 +425,8 @@ function Channel:_sent(ok, code, message)
 end
 
 --- Sends end of file. → the channel | nil, err
+---@return moonssh.channel|nil
+---@return moonssh.error? err
 function Channel:eof()
    check(self, "eof")
    if self._session.failure then
@@ -415,6 +448,9 @@ local function send_request(self, name, data)
 end
 
 --- Sends a signal by its name, "TERM". → the channel | nil, err
+---@param name string as "TERM"
+---@return moonssh.channel|nil
+---@return moonssh.error? err
 function Channel:signal(name)
    check(self, "signal")
    local data = requests.name("signal", name)
@@ -422,12 +458,19 @@ function Channel:signal(name)
 end
 
 --- Tells that the terminal has another size. → the channel | nil, err
+---@param columns integer
+---@param rows integer
+---@return moonssh.channel|nil
+---@return moonssh.error? err
 function Channel:resize(columns, rows)
    check(self, "resize")
    return send_request(self, "window-change", requests.window("resize", columns, rows))
 end
 
 --- Sends a break of some milliseconds (RFC 4335). → true | nil, err
+---@param ms? integer
+---@return true|nil
+---@return moonssh.error? err
 function Channel:break_(ms)
    check(self, "break_")
    args.optional("break_", 1, ms, "integer")

@@ -25,6 +25,17 @@ local client = {}
 
 local families = { any = true, inet = true, inet6 = true }
 
+---@class moonssh.connect_options : moonssh.session_options, moonssh.login_options
+---@field port? integer
+---@field timeout? number for the whole of connect, default 30
+---@field session_timeout? number the session's timeout afterwards
+---@field host_keys? string|string[]|fun(host: string, port: integer, key: moonssh.key, verdict: string): boolean
+---@field known_hosts? string|string[]
+---@field host_key_alias? string
+---@field bind_address? string
+---@field address_family? "any"|"inet"|"inet6"
+---@field socket? any a descriptor, or an object with getfd(); it stays the caller's
+
 -- Those of the login and of the session come from there; the session's timeout has another name here.
 local connect_options = args.join(Session.options, auth.options, {
    port = "integer",
@@ -211,9 +222,9 @@ end
 
 --- Resolves, connects, exchanges keys, verifies the host key and logs in.
 ---@param destination string `[user@]host[:port]` or `ssh://user@host:port`
----@param options table|nil see API
+---@param options? moonssh.connect_options
 ---@return moonssh.session|nil
----@return table? err
+---@return moonssh.error? err
 function client.connect(destination, options)
    args.check("connect", 1, destination, "string")
    options = args.options("connect", 2, options, connect_options)

@@ -16,6 +16,14 @@ end
 
 -- Connecting ---------------------------------------------------------------------------------------------------------
 
+---@class moonssh.handshake_options
+---@field host? string
+---@field port? integer
+---@field host_key_alias? string
+---@field host_keys? string|string[]|fun(host: string, port: integer, key: moonssh.key, verdict: string): boolean
+---@field known_hosts? string|string[]
+---@field timeout? number
+
 local handshake_options = {
    host = "string",
    port = "integer",
@@ -105,9 +113,11 @@ end
 --- Exchanges identifications and keys over a socket (a descriptor, or an object with getfd()), or over the callbacks
 --- send and recv. With `host_keys` or `known_hosts` in the options the server's key is judged; otherwise the question
 --- stays open for accept_host_key. → true | nil, err
----@param socket any
----@param options? table
 ---@param limit? { at: number? } connect's deadline, which moves
+---@param socket any
+---@param options? moonssh.handshake_options
+---@return true|nil
+---@return moonssh.error? err
 function methods:handshake(socket, options, limit)
    check(self, "handshake")
    options = args.options("handshake", 2, options, handshake_options)
@@ -139,7 +149,8 @@ function methods:handshake(socket, options, limit)
 end
 
 --- The server's host key, as soon as it has shown one.
----@return moonssh.key
+---@return moonssh.key|nil
+---@return moonssh.error? err
 function methods:host_key()
    check(self, "host_key")
    if not self._host_key_blob then
@@ -150,6 +161,8 @@ end
 
 --- Accepts the key that the server has shown, and waits for the end of the key exchange. → true | nil, err
 ---@param timeout? number
+---@return true|nil
+---@return moonssh.error? err
 function methods:accept_host_key(timeout)
    check(self, "accept_host_key", true)
    args.optional("accept_host_key", 1, timeout, "number")
@@ -251,7 +264,7 @@ methods.auth_agent = login_method("auth_agent", "agent", { "string", { "string",
 methods.auth_interactive = login_method("auth_interactive", "interactive", { "string", "function" })
 
 --- Logs in with what the options hold. → true | nil, err
----@param options table
+---@param options moonssh.login_options
 ---@param limit? { at: number? } connect's deadline, which moves
 ---@return true|nil
 ---@return moonssh.error? err

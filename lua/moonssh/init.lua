@@ -9,6 +9,14 @@ local task = require "moonssh.task"
 local transport = require "moonssh.transport"
 
 ---@class moonssh
+---@field CALLBACK table<string, string> the types of callbacks by their names in capitals
+---@field EAGAIN integer
+---@field agent fun(path?: string): moonssh.agent|nil, moonssh.error?
+---@field algorithms table<string, string[]> all there are, by kind, in order of preference
+---@field connect fun(destination: string, options?: moonssh.connect_options): moonssh.session|nil, moonssh.error?
+---@field key table load, parse, generate, external
+---@field known_hosts fun(path: string|string[]): moonssh.known_hosts|nil, moonssh.error?
+---@field version string
 local ssh = {
    CALLBACK = callbacks.CALLBACK,
    EAGAIN = core.EAGAIN,

@@ -249,12 +249,14 @@ function Key:fingerprint(hash)
 end
 
 --- The public blob (RFC 4253 6.6).
+---@return string
 function Key:blob()
    args.handle(self, "key", "blob")
    return self._blob
 end
 
 --- The line as in authorized_keys and ".pub" files, without its end.
+---@return string
 function Key:public_line()
    args.handle(self, "key", "public_line")
    local line = self.type .. " " .. core.base64_encode(self._blob)

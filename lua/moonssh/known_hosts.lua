@@ -377,6 +377,10 @@ function KnownHosts:_learn(line)
 end
 
 --- Makes a key known of a host, in the first file. `save` writes it.
+---@param host string
+---@param port integer|nil 22 if nil
+---@param host_key moonssh.key|string a key, or its blob
+---@param options? { hash: boolean, comment: string }
 ---@return true
 function KnownHosts:add(host, port, host_key, options)
    args.handle(self, "known_hosts", "add")
@@ -392,6 +396,8 @@ function KnownHosts:add(host, port, host_key, options)
 end
 
 --- Forgets the keys of a host in the first file, but not those that are revoked. `save` writes it.
+---@param host string
+---@param port integer|nil 22 if nil
 ---@return true
 function KnownHosts:remove(host, port)
    args.handle(self, "known_hosts", "remove")

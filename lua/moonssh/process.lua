@@ -13,6 +13,23 @@ local DEFAULT_MAX_OUTPUT = 256 * 1024 * 1024
 -- Bytes of each stream that may wait for this task before they are kept in the core.
 local DIRECT_BUDGET = 4 * 1024 * 1024
 
+---@class moonssh.run_options
+---@field stdin? string|fun(): string|nil without it end of file is sent at once
+---@field stdout? fun(chunk: string)
+---@field stderr? fun(chunk: string)
+---@field merge? boolean stderr into stdout
+---@field max_output? integer bytes of a stream that are collected, default 256 MiB
+---@field env? table<string, string|number>
+---@field pty? boolean|moonssh.pty
+---@field timeout? number
+
+---@class moonssh.result
+---@field stdout string
+---@field stderr string
+---@field status? integer nil where a signal ended it, or none came
+---@field signal? string
+---@field ok boolean status 0
+
 local option_types = args.join(requests.options, {
    stdin = { "string", "function" },
    stdout = "function",

@@ -339,6 +339,7 @@ end
 
 --- An iterator over the stream, as file:lines; it raises errors.
 ---@param what? "l"|"L"|"a"|integer
+---@return fun(): string|nil
 function Reader:lines(what)
    local kind = what == nil and "l" or what
    kind_of("lines", kind)

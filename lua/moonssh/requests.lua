@@ -6,6 +6,18 @@ local quote = require "moonssh.quote"
 
 local requests = {}
 
+---@class moonssh.pty
+---@field term? string default "xterm"
+---@field columns? integer default 80
+---@field rows? integer default 24
+---@field modes? table<string, integer|boolean> by the names of RFC 4254 8
+
+---@class moonssh.start_options
+---@field env? table<string, string|number>
+---@field pty? boolean|moonssh.pty
+---@field stderr? "keep"|"discard"|"merge"|fun(chunk: string)
+---@field timeout? number
+
 --- Options of whatever starts something on a channel.
 requests.options = {
    env = "table",

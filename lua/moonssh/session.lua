@@ -11,13 +11,45 @@ local loop = require "moonssh.loop"
 local pump = require "moonssh.pump"
 local transport = require "moonssh.transport"
 
+--- Sizes are bytes, times seconds.
+---@class moonssh.session_options
+---@field abstract? any passed to every callback
+---@field algorithms? string|{ kex: any, host_key: any, cipher: any, mac: any, compression: any } a preset, or lists
+---@field callbacks? table<string, function> by type
+---@field compression? boolean zlib@openssh.com first
+---@field keepalive? { interval: number, count: integer }
+---@field limits? { window: integer, packet: integer, channels: integer, queue: integer }
+---@field loop? moonssh.adapter
+---@field rekey? { bytes: integer, seconds: number, packets: integer }
+---@field require_strict? boolean
+---@field timeout? number for calls that name none
+
+---@class moonssh.info
+---@field client string
+---@field server? string
+---@field kex? string
+---@field host_key? string
+---@field session_id? string
+---@field cipher { send: string?, recv: string? }
+---@field mac { send: string?, recv: string? } nil beside an AEAD cipher
+---@field compression { send: string?, recv: string? }
+---@field strict boolean
+---@field user? string
+---@field auth? string
+---@field bytes_sent integer
+---@field bytes_received integer
+---@field packets_sent integer
+---@field packets_received integer
+---@field rekeys integer
+---@field callbacks_dropped integer
+
 ---@class moonssh.session
 ---@field abstract any passed to every callback
 ---@field timeout number|nil seconds, for calls that name none
 ---@field closed boolean
 ---@field failure moonssh.error|nil what ended it
 ---@field banner string|nil the server's authentication banner
----@field info table see API; after close as it was then
+---@field info moonssh.info after close as it was then
 local Session = { __name = "moonssh.session" }
 
 local SOFTWARE = "moonssh_0.1"
@@ -188,7 +220,7 @@ function Session.new(options)
 end
 
 --- A session that is connected to nothing yet.
----@param options? table
+---@param options? moonssh.session_options
 ---@return moonssh.session
 function Session.create(options)
    options = args.options("session", 1, options, Session.options)
@@ -280,6 +312,8 @@ end
 --- Sets a callback's handler, nil for none. → the one before, or nil; nil, err for an unknown type
 ---@param cbtype string
 ---@param f function|nil
+---@return function|nil previous
+---@return moonssh.error? err
 function Session:callback_set(cbtype, f)
    check_callbacks(self, "callback_set")
    if not callbacks.known(cbtype) then
@@ -297,6 +331,8 @@ end
 
 --- The handler of a callback, or nil; nil, err for an unknown type.
 ---@param cbtype string
+---@return function|nil handler
+---@return moonssh.error? err
 function Session:callback_get(cbtype)
    check_callbacks(self, "callback_get")
    if not callbacks.known(cbtype) then
@@ -306,7 +342,7 @@ function Session:callback_get(cbtype)
 end
 
 --- Has f{ direction =, type =, name =, length =, time = } called for each packet; nil stops it.
----@param f function|nil
+---@param f fun(packet: { direction: "send"|"recv", type: integer, name: string, length: integer, time: number })|nil
 function Session:trace(f)
    check(self, "trace")
    args.optional("trace", 1, f, "function")
@@ -370,6 +406,7 @@ function Session:wake()
 end
 
 --- An object with the methods pollfd, events and timeout, as cqueues polls.
+---@return { pollfd: fun(): integer?, events: fun(): string, timeout: fun(): number? }
 function Session:pollable()
    check(self, "pollable")
    local session = self

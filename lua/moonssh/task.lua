@@ -36,6 +36,7 @@ end
 
 --- Runs f(...) as a task of its own, from the next time anything waits.
 ---@param f function
+---@param ... any its arguments
 ---@return moonssh.task
 function task.spawn(f, ...)
    args.check("spawn", 1, f, "function")

@@ -204,6 +204,10 @@ local function check_descriptor(fname, socket)
 end
 
 --- Sends up to `length` bytes of the buffer. → bytes sent, -EAGAIN, or -1
+---@param socket any
+---@param buffer string
+---@param length? integer
+---@param flags? integer
 ---@return integer
 function transport.socket_send(socket, buffer, length, flags)
    local fd = check_descriptor("socket_send", socket)
@@ -222,6 +226,9 @@ function transport.socket_send(socket, buffer, length, flags)
 end
 
 --- Receives up to `length` bytes. → a string, "" at end of file, -EAGAIN, or -1
+---@param socket any
+---@param length integer
+---@param flags? integer
 ---@return string|integer
 function transport.socket_recv(socket, length, flags)
    local fd = check_descriptor("socket_recv", socket)

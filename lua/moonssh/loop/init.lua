@@ -21,6 +21,8 @@ local adapter = builtin
 local inline -- the name of the handler that is running and must not wait
 
 --- What becomes of an error in a task that nobody can be told of. Yours to replace.
+---@param err any
+---@param traceback? string
 function loop.on_error(err, traceback)
    io.stderr:write("moonssh: error in a task: ", traceback or errors.text(err), "\n")
 end
@@ -41,6 +43,7 @@ end
 
 --- Puts all waiting on another scheduler; nil goes back to the built-in one. Gives the one that was used before.
 ---@param other moonssh.adapter|nil
+---@return moonssh.adapter previous
 function loop.use(other)
    args.optional("use", 1, other, "table")
    if other then
