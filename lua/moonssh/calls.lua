@@ -37,6 +37,9 @@ function methods:_open(type, data, plan, opened)
    pump.release_dropped(self)
    local ch, code, message = self._core:open(type, data)
    if not ch then
+      if code == "limit" then
+         message = "the session has as many channels as the option 'limits.channels' allows"
+      end
       return nil, self.failure or errors.from_core(code, message)
    end
    local channel = Channel.new(self, ch, plan, opened)

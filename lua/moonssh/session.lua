@@ -344,7 +344,7 @@ end
 --- Has f{ direction =, type =, name =, length =, time = } called for each packet; nil stops it.
 ---@param f fun(packet: { direction: "send"|"recv", type: integer, name: string, length: integer, time: number })|nil
 function Session:trace(f)
-   check(self, "trace")
+   check_callbacks(self, "trace")
    args.optional("trace", 1, f, "function")
    self._tracer = f or false
    self._core:trace(f ~= nil)

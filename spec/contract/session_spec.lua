@@ -1,6 +1,8 @@
 -- API.md's "Session" and "Channel", as a script meets them: arguments, results, ends.
 
+local core = require "moonssh.core"
 local dial = require "spec.support.dial"
+local memory = require "spec.support.memory"
 local server = require "spec.support.server"
 local ssh = require "moonssh"
 
@@ -129,5 +131,103 @@ describe("options of a session", function()
          assert.equal("bad argument #1 to 'handshake' (no descriptor, and no object with getfd())",
             complaint(session.handshake, session, socket))
       end
+   end)
+end)
+
+describe("a tracer", function()
+   it("sees each packet with its fields, and may end its own work", function()
+      local link = memory.connect()
+      local seen = {}
+      link.session:trace(function(packet)
+         table.insert(seen, packet)
+         if #seen == 3 then
+            link.session:trace(nil)
+         end
+      end)
+      assert.equal("hello", assert(link.session:run("echo hello")).stdout)
+      assert.equal(3, #seen)
+      for _, packet in ipairs(seen) do
+         assert.is_true(packet.time <= ssh.loop.now() and packet.length > 0)
+      end
+      assert.same({ "send", 90, "CHANNEL_OPEN" }, { seen[1].direction, seen[1].type, seen[1].name })
+      assert.same({ "recv", 91, "CHANNEL_OPEN_CONFIRMATION" }, { seen[2].direction, seen[2].type, seen[2].name })
+   end)
+end)
+
+describe("a timeout", function()
+   -- A server that leaves one kind of message without an answer.
+   local function deaf_to(kind)
+      return { on = { [kind] = function() return true end } }
+   end
+
+   it("names the stage that the call was in", function()
+      local cases = {
+         { "channel_open", "open", function(session) return session:run("true", { timeout = 0.02 }) end },
+         { "channel_request", "request", function(session) return session:exec("true", { timeout = 0.02 }) end },
+         { "global_request", "request", function(session) return session:ping(0.02) end },
+         { "channel_data", "read", function(session) return assert(session:exec("cat")):read("l", 0.02) end },
+      }
+      for _, case in ipairs(cases) do
+         local link = memory.connect{ server = deaf_to(case[1]) }
+         local result, err = case[3](link.session)
+         assert.is_nil(result)
+         assert.same({ "timeout", case[2] }, { err.code, err.stage })
+         assert.is_nil(link.session.failure)
+         link.session:close()
+      end
+      local link = memory.connect{ login = false, server = deaf_to("userauth_request") }
+      local _, err = link.session:auth_password("moon", "secret", 0.02)
+      assert.same({ "timeout", "auth" }, { err.code, err.stage })
+      local said = false
+      local session <close> = ssh.session{ callbacks = {
+         send = function(_, _, length) return length end,
+         recv = function()
+            local bytes = said and -ssh.EAGAIN or "SSH-2.0-silent\r\n"
+            said = true
+            return bytes
+         end,
+      } }
+      _, err = session:handshake(nil, { timeout = 0.02 })
+      assert.same({ "timeout", "kex" }, { err.code, err.stage })
+   end)
+
+   it("may be any number but NaN", function()
+      local link = memory.connect()
+      for _, seconds in ipairs{ math.huge, 1e300, math.maxinteger } do
+         assert.is_true(assert(link.session:run("exit 0", { timeout = seconds })).ok)
+         assert.is_true(link.session:ping(seconds) >= 0)
+         assert.equal(7, ssh.spawn(function() return 7 end):wait(seconds))
+      end
+      local deaf = memory.connect{ server = deaf_to("channel_open") }
+      for _, seconds in ipairs{ 0, -1, -math.huge } do
+         assert.equal("timeout", select(2, deaf.session:run("exit 0", { timeout = seconds })).code)
+      end
+      assert.equal("bad argument #1 to 'ping' (number expected, got not a number)",
+         complaint(link.session.ping, link.session, 0 / 0))
+   end)
+end)
+
+describe("a loop of one's own", function()
+   it("drives a session by fd, events, deadline and step, which never waits", function()
+      local sshd <close> = server.sshd()
+      local session <close> = assert(dial(sshd))
+      local channel <close> = assert(session:exec("echo one; sleep 0.05; echo two"))
+      local poller <close> = core.poller()
+      poller:set(session:fd(), session:events())
+      local pollable = session:pollable()
+      local text = ""
+      while not text:find("two") do
+         assert.same({ session:fd(), session:events() }, { pollable:pollfd(), pollable:events() })
+         assert(poller:wait(10))
+         assert.is_true(session:step())
+         text = text .. (channel:read(nil, 0) or "")
+      end
+      assert.equal("one\ntwo\n", text)
+      sshd:stop()
+      repeat
+         assert(poller:wait(10))
+      until not session:step()
+      assert.equal("eof", session.failure.code)
+      assert.is_false(session:step())
    end)
 end)
