@@ -1,0 +1,48 @@
+-- `make demo`: the tour runs to its end by itself, shows what it says, and leaves nothing behind.
+
+local process = require "spec.support.process"
+local tmp = require "spec.support.tmp"
+
+describe("the tour", function()
+   local folder
+
+   before_each(function()
+      folder = tmp.dir()
+   end)
+
+   after_each(function()
+      folder:remove()
+   end)
+
+   local function tour()
+      return process.run{ "sh", "examples/demo.sh", env = { TMPDIR = folder:path(), LUA = process.lua } }
+   end
+
+   it("shows each step's Lua and what came of it, without colours where there is no terminal", function()
+      local result = tour()
+      assert.equal("", result.stderr)
+      assert.equal(0, result.status)
+      local steps = 0
+      for number in result.stdout:gmatch("\n(%d+)%. ") do
+         steps = steps + 1
+         assert.equal(steps, tonumber(number))
+      end
+      assert.equal(13, steps)
+      assert.is_nil(result.stdout:find("\27", 1, true))
+      for _, said in ipairs{ "nil host_key_unknown", "host key  SHA256:", "banner    Welcome to a private sshd",
+         "key exchange curve25519-sha256 (strict)", "stdout moonssh on Linux", "stderr oops", "status 3 ok false",
+         "<$HOME; rm -rf>", "line 3", "hello, moon", "it said green", "task 5",
+         "rekeys 1 ping answered", "the server says 2 Too many authentication failures", "nil disconnected" } do
+         assert.is_truthy(result.stdout:find("\n      " .. said, 1, true), said)
+      end
+      assert.is_truthy(result.stdout:find("environment: TOUR=moonssh\n", 1, true))
+   end)
+
+   it("leaves no file and no server", function()
+      local result = tour()
+      local port = result.stdout:match("127%.0%.0%.1:(%d+)")
+      assert.is_truthy(port)
+      assert.equal("", process.run{ "ls", "-A", folder:path() }.stdout)
+      assert.is_nil((require "moonssh_testing".socket.connect("127.0.0.1", tonumber(port))))
+   end)
+end)
