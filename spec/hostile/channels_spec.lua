@@ -1,24 +1,10 @@
--- THREATS, rows C1 to C8: the connection layer, what concerns a channel.
+-- Attacks, rows C1 to C8: the connection layer, what concerns a channel.
 
 local oracle = require "spec.support.oracle"
 local wire = require "spec.support.wire"
 
 local message = wire.message
-
--- A run in which the server sends something at a moment of a command's life; `what` gets the peer and the id of the
--- client's channel.
-local function at(moment, what, options)
-   options = options or {}
-   return oracle.run{ client = options.client, limit = options.limit, peer = {
-      rekey_first = options.rekey_first, steps = options.steps,
-      inject = { [moment] = function(peer)
-         if type(what) == "function" then
-            return what(peer, peer.channels[1] and peer.channels[1].remote)
-         end
-         return what
-      end },
-   } }
-end
+local at = oracle.at
 
 -- A channel that is open, on which nothing was asked for yet.
 local function with_channel(options)

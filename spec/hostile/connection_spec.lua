@@ -1,24 +1,10 @@
--- THREATS, rows C9 to C15: the connection layer, from channels that the server opens to its texts.
+-- Attacks, rows C9 to C15: the connection layer, from channels that the server opens to its texts.
 
 local oracle = require "spec.support.oracle"
 local wire = require "spec.support.wire"
 
 local message = wire.message
-
--- A run in which the server sends something at a moment of a command's life; `what` gets the peer and the id of the
--- client's channel.
-local function at(moment, what, options)
-   options = options or {}
-   return oracle.run{ client = options.client, limit = options.limit, peer = {
-      rekey_first = options.rekey_first, steps = options.steps,
-      inject = { [moment] = function(peer)
-         if type(what) == "function" then
-            return what(peer, peer.channels[1] and peer.channels[1].remote)
-         end
-         return what
-      end },
-   } }
-end
+local at = oracle.at
 
 describe("C9: channels that the server opens", function()
    for _, kind in ipairs{ "x11", "auth-agent@openssh.com", "forwarded-tcpip", "session", "direct-tcpip",

@@ -226,4 +226,19 @@ function oracle.finished(run)
    return run
 end
 
+--- A run in which the server sends something at a moment of a command's life; `what` gets the peer and the id of the
+-- client's channel.
+function oracle.at(moment, what, options)
+   options = options or {}
+   return oracle.run{ client = options.client, limit = options.limit, peer = {
+      rekey_first = options.rekey_first, steps = options.steps,
+      inject = { [moment] = function(peer)
+         if type(what) == "function" then
+            return what(peer, peer.channels[1] and peer.channels[1].remote)
+         end
+         return what
+      end },
+   } }
+end
+
 return oracle
