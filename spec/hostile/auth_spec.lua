@@ -1,4 +1,4 @@
--- THREATS, section A, as far as the core decides it. The policy of the library is in policy_spec.lua.
+-- Attacks, section A, as far as the core decides it. The policy of the library is in policy_spec.lua.
 
 local keys = require "spec.support.peer.keys"
 local oracle = require "spec.support.oracle"

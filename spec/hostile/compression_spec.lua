@@ -1,4 +1,4 @@
--- THREATS, section Z: compression. What the server sends is deflated by hand; what the client sends is not compressed.
+-- Attacks, section Z: compression. What the server sends is deflated by hand; what the client sends is not compressed.
 
 local Deflate = require "spec.support.peer.deflate"
 local oracle = require "spec.support.oracle"

@@ -1,4 +1,4 @@
--- THREATS, row P7: counters that come to their end. The framing that the hand-made server uses keeps its own.
+-- Attacks, row P7: counters that come to their end. The framing that the hand-made server uses keeps its own.
 
 local Peer = require "spec.support.peer"
 local framing = require "spec.support.peer.framing"

@@ -1,4 +1,4 @@
--- THREATS, row A2: EXT_INFO (RFC 8308).
+-- Attacks, row A2: EXT_INFO (RFC 8308).
 
 local oracle = require "spec.support.oracle"
 local wire = require "spec.support.wire"

@@ -1,4 +1,4 @@
--- THREATS, rows P8, K15, K17, H2 and H3: every call of OpenSSL that a session makes, failing in its turn. Whatever
+-- Attacks, rows P8, K15, K17, H2 and H3: every call of OpenSSL that a session makes, failing in its turn. Whatever
 -- fails, nothing bad is taken for good, nothing leaves in clear or half sealed, and the session says why it ended.
 --
 -- The core is taken from the testing module, where its calls can be made to fail; those of the peer are left alone.

@@ -1,4 +1,4 @@
--- THREATS, section H, as far as the core decides it: signatures and the host key itself. What is a matter of policy is
+-- Attacks, section H, as far as the core decides it: signatures and the host key itself. What is a matter of policy is
 -- in policy_spec.lua.
 
 local keys = require "spec.support.peer.keys"

@@ -1,4 +1,4 @@
--- THREATS, section B: the identification string and what may come before it.
+-- Attacks, section B: the identification string and what may come before it.
 --
 -- A line that ends in a bare LF is accepted, as RFC 4253 4.2 allows it of old servers.
 

@@ -1,4 +1,4 @@
--- THREATS, rows K6 to K9: KEXINIT, guesses, and what piles up while keys are exchanged.
+-- Attacks, rows K6 to K9: KEXINIT, guesses, and what piles up while keys are exchanged.
 
 local Peer = require "spec.support.peer"
 local kex = require "spec.support.peer.kex"

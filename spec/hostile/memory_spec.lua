@@ -1,4 +1,4 @@
--- THREATS, rows M2, H2 and H3: each allocation of a session failing in its turn, against servers that cheat: nothing
+-- Attacks, rows M2, H2 and H3: each allocation of a session failing in its turn, against servers that cheat: nothing
 -- bad is taken for good for want of memory. Sessions with honest servers are in spec/unit/session_memory_spec.lua.
 
 local Peer = require "spec.support.peer"

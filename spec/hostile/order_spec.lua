@@ -1,4 +1,4 @@
--- THREATS, rows K4, K5 and A1: messages out of their order. The whole table is in states_spec.lua.
+-- Attacks, rows K4, K5 and A1: messages out of their order. The whole table is in states_spec.lua.
 
 local oracle = require "spec.support.oracle"
 local wire = require "spec.support.wire"

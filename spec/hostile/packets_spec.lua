@@ -1,4 +1,4 @@
--- THREATS, section P: the binary packet layer.
+-- Attacks, section P: the binary packet layer.
 
 local oracle = require "spec.support.oracle"
 local wire = require "spec.support.wire"

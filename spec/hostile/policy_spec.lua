@@ -1,4 +1,4 @@
--- THREATS, what the Lua library decides: host keys (H1, H4, H9), logins (A3, A4, A6, A11), deadlines (B5), and what an
+-- Attacks, what the Lua library decides: host keys (H1, H4, H9), logins (A3, A4, A6, A11), deadlines (B5), and what an
 -- application hears (C14, I5).
 
 local MemorySession = require "spec.support.memory_session"

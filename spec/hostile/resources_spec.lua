@@ -1,4 +1,4 @@
--- THREATS, rows M3, M5 and M6, and A7 and C3 at sizes that a test can have: what must not deadlock, leak time, or run
+-- Attacks, rows M3, M5 and M6, and A7 and C3 at sizes that a test can have: what must not deadlock, leak time, or run
 -- out of numbers.
 
 local oracle = require "spec.support.oracle"

@@ -1,4 +1,4 @@
--- THREATS, row M1 and section 2.3: secrets that stay behind in memory. All that this process can write to is searched
+-- Attacks, row M1 and section 2.3: secrets that stay behind in memory. All that this process can write to is searched
 -- for them; the server is another process, so that its copies do not count, and the secrets are kept masked.
 --
 -- A password is a Lua string, which cannot be wiped: it is there once as long as it is referred to. Beyond that nothing

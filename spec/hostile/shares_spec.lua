@@ -1,4 +1,4 @@
--- THREATS, rows K10 to K14 and K16: the values of the key exchange.
+-- Attacks, rows K10 to K14 and K16: the values of the key exchange.
 
 local oracle = require "spec.support.oracle"
 local testing = require "moonssh_testing"

@@ -1,4 +1,4 @@
--- THREATS, row K3: every message number in every state of a client, against a table of what must come of it.
+-- Attacks, row K3: every message number in every state of a client, against a table of what must come of it.
 --
 -- A known message is well formed. Where it is out of place the client ends. A number without a name is answered
 -- UNIMPLEMENTED, but in the first key exchange of a strict server, and before authentication from 80 to 127, which

@@ -1,4 +1,4 @@
--- THREATS, section 2.1 and 2.2: the server's stream cut, split and held up at every byte; each of its messages cut at
+-- Attacks, section 2.1 and 2.2: the server's stream cut, split and held up at every byte; each of its messages cut at
 -- every length, and with wrong lengths in it.
 
 local oracle = require "spec.support.oracle"

@@ -1,4 +1,4 @@
--- THREATS, rows K1 and K2: strict key exchange.
+-- Attacks, rows K1 and K2: strict key exchange.
 
 local oracle = require "spec.support.oracle"
 local wire = require "spec.support.wire"
