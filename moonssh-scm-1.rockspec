@@ -40,6 +40,7 @@ build = {
          ["moonssh.auth"] = "lua/moonssh/auth.lua",
          ["moonssh.callbacks"] = "lua/moonssh/callbacks.lua",
          ["moonssh.calls"] = "lua/moonssh/calls.lua",
+         ["moonssh.carrier"] = "lua/moonssh/carrier.lua",
          ["moonssh.channel"] = "lua/moonssh/channel.lua",
          ["moonssh.client"] = "lua/moonssh/client.lua",
          ["moonssh.credentials"] = "lua/moonssh/credentials.lua",

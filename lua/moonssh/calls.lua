@@ -58,9 +58,11 @@ local function check_stderr(fname, index, mode)
    end
 end
 
--- Opens a session channel, with a plan of what is started on it.
-local function open_session(self, options, plan)
-   local channel, err = self:_open("session", "", plan)
+local open_timeout = { timeout = "number" }
+
+-- Opens a channel, by default of a session, with a plan of what is started on it.
+local function open_session(self, options, plan, type, data)
+   local channel, err = self:_open(type or "session", data or "", plan)
    if not channel then
       return nil, err
    end
@@ -129,6 +131,50 @@ end
 function methods:run(command, options)
    check(self, "run", true)
    return process.run(self, command, options)
+end
+
+-- What ends up in a C string at the server cannot hold a NUL.
+local function check_name(fname, what, name)
+   args.check(fname, 1, name, "string")
+   if name == "" or name:find("\0", 1, true) then
+      args.bad(fname, 1, what .. " cannot be empty or hold a NUL")
+   end
+end
+
+local function open_direct(self, fname, index, options, type, data)
+   options = args.options(fname, index, options, open_timeout)
+   return open_session(self, options, nil, type, data)
+end
+
+--- A connection from the server to a port. → channel | nil, err (`channel_open` when the server does not reach it)
+---@param host string as the server resolves it
+---@param port integer
+---@param options? { timeout: number }
+---@return moonssh.channel|nil
+---@return moonssh.error? err
+function methods:dial(host, port, options)
+   check(self, "dial", true)
+   check_name("dial", "a host", host)
+   args.check("dial", 2, port, "integer")
+   if port < 1 or port > 65535 then
+      args.bad("dial", 2, "a number from 1 to 65535 expected")
+   end
+   -- RFC 4254 7.2. There is no connection of which this one would be the continuation.
+   local data = string.pack(">s4I4s4I4", host, port, "127.0.0.1", 0)
+   return open_direct(self, "dial", 3, options, "direct-tcpip", data)
+end
+
+--- A connection from the server to a Unix socket there. → channel | nil, err
+---@param path string
+---@param options? { timeout: number }
+---@return moonssh.channel|nil
+---@return moonssh.error? err
+function methods:dial_unix(path, options)
+   check(self, "dial_unix", true)
+   check_name("dial_unix", "a path", path)
+   -- PROTOCOL of OpenSSH, 2.4: the path, and two reserved fields.
+   return open_direct(self, "dial_unix", 2, options, "direct-streamlocal@openssh.com",
+      string.pack(">s4s4I4", path, "", 0))
 end
 
 -- Messages -----------------------------------------------------------------------------------------------------------

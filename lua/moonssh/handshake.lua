@@ -2,6 +2,8 @@
 
 local core = require "moonssh.core"
 local args = require "moonssh.args"
+local Carrier = require "moonssh.carrier"
+local Channel = require "moonssh.channel"
 local errors = require "moonssh.errors"
 local pump = require "moonssh.pump"
 local transport = require "moonssh.transport"
@@ -63,6 +65,14 @@ local function order_host_keys(self, options)
 end
 
 local function set_socket(self, socket)
+   if getmetatable(socket) == Channel then
+      if socket.closed or socket._session._loop ~= self._loop then
+         args.bad("handshake", 1, socket.closed and "the channel is closed"
+            or "the channel's session uses another loop")
+      end
+      self._socket, self._carrier = socket, Carrier.new(socket)
+      return true
+   end
    local fd = transport.descriptor(socket)
    local handled = self._callbacks.send and self._callbacks.recv
    if not fd and not handled then
@@ -110,9 +120,9 @@ local function verify(self, options, limit)
    return true
 end
 
---- Exchanges identifications and keys over a socket (a descriptor, or an object with getfd()), or over the callbacks
---- send and recv. With `host_keys` or `known_hosts` in the options the server's key is judged; otherwise the question
---- stays open for accept_host_key. → true | nil, err
+--- Exchanges identifications and keys over a socket (a descriptor, or an object with getfd()), over a channel of
+--- another session, or over the callbacks send and recv. With `host_keys` or `known_hosts` in the options the server's
+--- key is judged; otherwise the question stays open for accept_host_key. → true | nil, err
 ---@param limit? { at: number? } connect's deadline, which moves
 ---@param socket any
 ---@param options? moonssh.handshake_options

@@ -53,7 +53,9 @@ function pump.kick(session)
       return
    end
    local adapter = session._loop
-   if session._waits_for == "token" then
+   if session._waits_for == "carrier" then
+      session._carrier:kick()
+   elseif session._waits_for == "token" then
       adapter.unpark(session._token)
    elseif adapter.cancel then
       adapter.cancel(session._fd)
@@ -162,6 +164,8 @@ end
 --- Does all that can be done without waiting. Gives the error of a handler, to be raised.
 ---@return moonssh.error?
 function pump.step(session)
+   local carrier = session._carrier
+   local err_below = carrier and carrier:step()
    pump.flush(session)
    if not session.closed then
       move(session)
@@ -169,7 +173,7 @@ function pump.step(session)
    if not session.closed then
       send(session)
    end
-   local err = take_raised(session)
+   local err = err_below or take_raised(session)
    local handler_err = start_handlers(session)
    if not session.closed then
       pump.flush(session)
@@ -292,7 +296,10 @@ local function wait_for_transport(session, waiter, deadline)
    local events, ask = transport.awaited(session)
    timeout = ask and soonest(timeout, ASK_AGAIN) or timeout
    waiter.nested = not can_yield(session)
-   if fd and events ~= "" then
+   if session._carrier and not ask then
+      waiter.waits_for, session._waits_for = "carrier", "carrier"
+      session._carrier:wait(session, at)
+   elseif fd and events ~= "" then
       timeout = adapter.cancel and timeout or soonest(timeout, LOOK_UP)
       waiter.waits_for, session._waits_for = events, events
       adapter.wait(fd, events, timeout)
@@ -392,6 +399,9 @@ end
 
 --- When a step is due without anything having come, or nil.
 function pump.deadline(session)
+   if session._carrier then
+      return soonest(session._core:deadline(), pump.deadline(session._carrier.below))
+   end
    local asks = not session._fd and session._loop.now() + ASK_AGAIN or nil
    return soonest(session._core:deadline(), asks)
 end

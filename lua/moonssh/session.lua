@@ -211,6 +211,7 @@ function Session.new(options)
       _sent = false,
       _tracer = false,
       _write_failure = false,
+      _carrier = false, -- the channel that carries it, if one does
    }, Session)
    for cbtype, f in pairs(options.callbacks or {}) do
       self._callbacks[cbtype] = f
@@ -366,13 +367,20 @@ end
 ---@return integer|nil
 function Session:fd()
    check(self, "fd")
-   return self._fd
+   local carrying = self
+   while carrying._carrier do
+      carrying = carrying._carrier.below
+   end
+   return carrying._fd
 end
 
 --- What to wait for.
 ---@return "r"|"w"|"rw"
 function Session:events()
    check(self, "events")
+   if self._carrier then
+      return self._carrier.below:events()
+   end
    local reads, writes = self._core:wants()
    return writes and (reads and "rw" or "w") or "r"
 end
@@ -412,7 +420,7 @@ function Session:pollable()
    local session = self
    return {
       pollfd = function()
-         return session._fd
+         return session:fd()
       end,
       events = function()
          return session:events()
@@ -455,6 +463,9 @@ function Session:_finish_close()
    end
    pump.wake_all(self)
    keepalive.stop(self)
+   if self._carrier and self._owns_socket then
+      self._carrier:close()
+   end
    self:_close_socket()
    self._last_info, self._core_closed = getters.info(self), true
    handle:close()

@@ -78,6 +78,8 @@ function transport.read(session)
    local f = session._callbacks.recv
    if f then
       return read_by_handler(session, f)
+   elseif session._carrier then
+      return session._carrier:read(session)
    elseif not session._fd then
       return "again"
    end
@@ -159,10 +161,15 @@ function transport.write(session)
    local f = session._callbacks.send
    if f then
       return write_by_handler(session, f)
-   elseif not session._fd then
+   elseif not session._fd and not session._carrier then
       return true
    end
-   local done, code, message = session._core:write(session._fd)
+   local done, code, message
+   if session._carrier then
+      done, code, message = session._carrier:write(session)
+   else
+      done, code, message = session._core:write(session._fd)
+   end
    if done == nil then
       return write_failed(session, code, message)
    end
@@ -174,7 +181,7 @@ end
 function transport.awaited(session)
    local reads, writes = session._core:wants()
    local handlers = session._callbacks
-   local ask = (reads or writes) and session._fd == nil
+   local ask = (reads or writes) and session._fd == nil and not session._carrier
    if reads and handlers.recv and session._empty > PATIENCE then
       reads, ask = false, true
    end

@@ -80,8 +80,8 @@ describe("the README", function()
    end
 
    it("has blocks that are Lua, each of which is run below", function()
-      local words = { "uname -a", "err.methods", "ssh.session()", '"sort"', "tail -f", "ssh.spawn", "callback_set",
-         "ssh.key.load" }
+      local words = { "uname -a", "err.methods", "ssh.session()", '"sort"', "tail -f", "session:dial", "ssh.spawn",
+         "callback_set", "ssh.key.load" }
       local list = blocks()
       assert.equal(#words, #list)
       for i, code in ipairs(list) do
@@ -124,6 +124,15 @@ describe("the README", function()
          return code:gsub("tail %-f /var/log/syslog", "echo one; echo two")
       end)
       assert.same({ { "one", n = 1 }, { "two", n = 1 } }, said)
+   end)
+
+   it("carries a session over a channel", function()
+      local session <close> = assert(dial(sshd))
+      run("session:dial", { session = session }, function(code)
+         return (code:gsub('"deploy"', ("%q"):format(sshd.user)):gsub('"id_ed25519"', ("%q"):format(sshd.key_path))
+            :gsub('"10.0.0.5"', '"127.0.0.1"'):gsub("22", sshd.port):gsub('"~/.ssh/known_hosts"',
+               ("%q"):format(sshd.known_hosts_path)):gsub("ssh%.session%(%)", "ssh.session{ timeout = 60 }"))
+      end)
    end)
 
    it("runs tasks", function()

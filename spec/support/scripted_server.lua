@@ -21,6 +21,8 @@
 --    banner      text sent with SERVICE_ACCEPT
 --    exec        function(channel, command), called when a command was accepted; the default knows "cat", "echo TEXT"
 --                and "exit STATUS"
+--    opens       channel type → function(channel, data), called when a channel of that type, with that type-specific
+--                data, was opened; or false: refused as prohibited. Others, but "session", are unknown
 --    window, packet   what its ends of channels take; default 2 MiB and 32 KiB
 --    keeps_window     true: the client's data are never granted again by the server itself
 --    on          kind (of spec.support.messages) or number → function(server, message); true as its result: nothing
@@ -139,6 +141,7 @@ function ScriptedServer.new(options)
       auth = options.auth or { password = "secret" },
       banner = options.banner,
       exec = options.exec or default_exec,
+      opens = options.opens or {},
       window = options.window or 2 * 1024 * 1024,
       packet = options.packet or 32768,
       keeps_window = options.keeps_window,
@@ -350,7 +353,10 @@ function handlers.global_request(self, message)
 end
 
 function handlers.channel_open(self, message)
-   if message.type ~= "session" then
+   local opened = self.opens[message.type]
+   if opened == false then
+      return self:send(messages.open_failure(message.sender, 1, "no", ""))
+   elseif message.type ~= "session" and not opened then
       return self:send(messages.open_failure(message.sender, 3, "unknown channel type", ""))
    end
    local channel = setmetatable({
@@ -360,6 +366,9 @@ function handlers.channel_open(self, message)
    self.n_channels = self.n_channels + 1
    self.channels[channel.id] = channel
    self:send(messages.open_confirmation(channel.peer, channel.id, self.window, self.packet))
+   if opened then
+      opened(channel, message.data)
+   end
 end
 
 local function channel_of(self, message)
