@@ -110,8 +110,8 @@ function key:comment() end
 function key:sign(data, algorithm) end
 --- → boolean
 function key:verify(data, signature, algorithm) end
---- The private key in OpenSSH's format, encrypted when a passphrase is given.
-function key:export(passphrase, comment) end
+--- The private key as "openssh" (the default), "pem" or "pkcs8", encrypted when a passphrase is given; "unsupported" where the key has no such form.
+function key:export(passphrase, comment, format) end
 function key:close() end
 
 --- { kex = { {name=, default=}, … }, host_key =, cipher =, mac =, compression = }, each in order of preference.

@@ -187,14 +187,18 @@ static int key_verify(lua_State *L)
 
 static int key_export(lua_State *L)
 {
+    static const char *const names[] = {"openssh", "pem", "pkcs8", NULL};
+    static const mssh_key_format formats[] = {MSSH_KEY_OPENSSH, MSSH_KEY_PEM, MSSH_KEY_PKCS8};
     mssh_slice passphrase, comment;
+    mssh_key_format format;
     mssh_lua_box *box;
 
     (void)check_key(L); /* and again below, as above */
     passphrase = mssh_lua_opt_slice(L, 2);
     comment = mssh_lua_opt_slice(L, 3);
+    format = formats[luaL_checkoption(L, 4, "openssh", names)];
     box = mssh_lua_box_new(L, EXPORT_MOST);
-    return push_box(L, box, mssh_key_export(check_key(L), passphrase, comment, &box->buf));
+    return push_box(L, box, mssh_key_export(check_key(L), format, passphrase, comment, &box->buf));
 }
 
 static const luaL_Reg functions[] = {

@@ -45,6 +45,14 @@ int mssh_pkey_generate(mssh_pkey_kind kind, unsigned bits, mssh_pkey **key);
  * MSSH_ERR_LIMIT: its key derivation would take too long. */
 int mssh_pkey_from_pem(mssh_mem *mem, mssh_slice text, mssh_slice passphrase, mssh_pkey **key);
 
+/* How a private key is written in PEM: as PKCS#1 or SEC1, by its kind, or as PKCS#8. */
+typedef enum mssh_pem_form { MSSH_PEM_TRADITIONAL, MSSH_PEM_PKCS8 } mssh_pem_form;
+
+/* Appends the private key in PEM, encrypted unless the passphrase is empty: PKCS#8 with PBKDF2 and AES-256,
+ * the traditional forms as ssh-keygen does. MSSH_ERR_UNSUPPORTED: the kind has no traditional form, or
+ * OpenSSL refuses. MSSH_ERR_STATE: no private half. */
+int mssh_pkey_write_pem(const mssh_pkey *key, mssh_pem_form form, mssh_slice passphrase, mssh_buf *out);
+
 /* Wipes and frees it; NULL is fine. */
 void mssh_pkey_free(mssh_pkey *key);
 

@@ -4,6 +4,7 @@
 #include "base/error.h"
 
 #include <limits.h>
+#include <openssl/asn1.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
@@ -93,55 +94,110 @@ static bool is_costly(const X509_ALGOR *algorithm)
     return costly;
 }
 
-static int read_pkcs8(const pem_block *block, EVP_PKEY **evp)
+/* The content of the DER element with this tag at *at, which moves behind it. False: there is none. */
+static bool take_der(const unsigned char **at, const unsigned char *end, int tag, mssh_slice *content)
 {
-    const unsigned char *at = block->data;
-    PKCS8_PRIV_KEY_INFO *info = d2i_PKCS8_PRIV_KEY_INFO(NULL, &at, block->len);
-    int rc = MSSH_ERR_KEY_FORMAT;
+    long len = 0;
+    int found = 0;
+    int kind = 0;
+    const unsigned char *start = *at;
 
-    if (info != NULL && at == block->data + block->len) {
-        *evp = EVP_PKCS82PKEY(info);
-        rc = *evp != NULL ? 0 : MSSH_ERR_KEY_FORMAT;
+    /* Bit 7 of the answer is set for what is out of form, bit 0 for an indefinite length. */
+    if ((ASN1_get_object(&start, &len, &found, &kind, end - *at) & 0x81) != 0 || found != tag ||
+        kind != V_ASN1_UNIVERSAL || len < 0 || len > end - start)
+        return false;
+    *content = mssh_slice_of(start, (size_t)len);
+    *at = start + len;
+    return true;
+}
+
+/* RSAPrivateKey (RFC 8017 A.1.2): version, n, e, d, p, q, d mod p-1, d mod q-1, q^-1 mod p. Read here because
+ * OpenSSL's decoders leave copies of the primes in memory. */
+static int read_rsa(const unsigned char *at, long len, mssh_pkey **key)
+{
+    static const uint8_t places[] = {0, 1, 2, 3, 4, 7, 7, 5};
+    mssh_slice parts[8];
+    mssh_slice body, version;
+    const unsigned char *end = at + len;
+
+    if (!take_der(&at, end, V_ASN1_SEQUENCE, &body) || at != end)
+        return MSSH_ERR_KEY_FORMAT;
+    at = body.data;
+    end = body.data + body.len;
+    if (!take_der(&at, end, V_ASN1_INTEGER, &version) || version.len != 1 || version.data[0] != 0)
+        return MSSH_ERR_KEY_FORMAT;
+    for (size_t i = 0; i < sizeof places; i++)
+        if (!take_der(&at, end, V_ASN1_INTEGER, &parts[places[i]]) || parts[places[i]].len == 0 ||
+            parts[places[i]].data[0] > 0x7f)
+            return MSSH_ERR_KEY_FORMAT;
+    return at == end ? mssh_pkey_new(MSSH_PKEY_RSA, parts, true, key) : MSSH_ERR_KEY_FORMAT;
+}
+
+/* The key of a PKCS#8 structure (adopted; NULL gives `otherwise`). */
+static int take_pkcs8(mssh_mem *mem, PKCS8_PRIV_KEY_INFO *info, int otherwise, mssh_pkey **key)
+{
+    const ASN1_OBJECT *algorithm = NULL;
+    const unsigned char *at = NULL;
+    EVP_PKEY *evp = NULL;
+    int len = 0;
+    int rc = otherwise;
+
+    if (info == NULL)
+        return otherwise;
+    if (PKCS8_pkey_get0(&algorithm, &at, &len, NULL, info) == 1 &&
+        OBJ_obj2nid(algorithm) == NID_rsaEncryption) {
+        rc = read_rsa(at, len, key);
+    } else {
+        evp = EVP_PKCS82PKEY(info);
+        rc = evp != NULL ? mssh_pkey_import(mem, evp, key) : MSSH_ERR_KEY_FORMAT;
+        EVP_PKEY_free(evp);
     }
     PKCS8_PRIV_KEY_INFO_free(info);
     return rc;
 }
 
-static int read_encrypted_pkcs8(const pem_block *block, mssh_slice passphrase, EVP_PKEY **evp)
+static int read_pkcs8(mssh_mem *mem, const pem_block *block, mssh_pkey **key)
+{
+    const unsigned char *at = block->data;
+    PKCS8_PRIV_KEY_INFO *info = d2i_PKCS8_PRIV_KEY_INFO(NULL, &at, block->len);
+
+    if (info != NULL && at != block->data + block->len) {
+        PKCS8_PRIV_KEY_INFO_free(info);
+        info = NULL;
+    }
+    return take_pkcs8(mem, info, MSSH_ERR_KEY_FORMAT, key);
+}
+
+static int read_encrypted_pkcs8(mssh_mem *mem, const pem_block *block, mssh_slice passphrase, mssh_pkey **key)
 {
     const unsigned char *at = block->data;
     const X509_ALGOR *algorithm = NULL;
-    PKCS8_PRIV_KEY_INFO *info = NULL;
     X509_SIG *sealed = d2i_X509_SIG(NULL, &at, block->len);
     int rc = MSSH_ERR_KEY_FORMAT;
 
     if (sealed == NULL || at != block->data + block->len)
         goto out;
     X509_SIG_get0(sealed, &algorithm, NULL);
-    if (is_costly(algorithm)) {
-        rc = MSSH_ERR_LIMIT;
+    rc = MSSH_ERR_LIMIT;
+    if (is_costly(algorithm))
         goto out;
-    }
     rc = MSSH_ERR_PASSPHRASE;
-    if (passphrase.data == NULL)
-        goto out;
-    info = PKCS8_decrypt(sealed, (const char *)passphrase.data, (int)passphrase.len);
-    if (info == NULL)
-        goto out;
-    *evp = EVP_PKCS82PKEY(info);
-    rc = *evp != NULL ? 0 : MSSH_ERR_KEY_FORMAT;
+    if (passphrase.data != NULL)
+        rc = take_pkcs8(mem, PKCS8_decrypt(sealed, (const char *)passphrase.data, (int)passphrase.len),
+                        MSSH_ERR_PASSPHRASE, key);
 out:
-    PKCS8_PRIV_KEY_INFO_free(info);
     X509_SIG_free(sealed);
     return rc;
 }
 
 /* PKCS#1 and SEC1, of the type that the label names. */
-static int read_traditional(pem_block *block, int type, mssh_slice passphrase, EVP_PKEY **evp)
+static int read_traditional(mssh_mem *mem, pem_block *block, int type, mssh_slice passphrase, mssh_pkey **key)
 {
     EVP_CIPHER_INFO info;
     const unsigned char *at = block->data;
+    EVP_PKEY *evp;
     bool encrypted;
+    int rc = MSSH_ERR_KEY_FORMAT;
 
     memset(&info, 0, sizeof info);
     if (PEM_get_EVP_CIPHER_INFO(block->header, &info) != 1)
@@ -149,32 +205,36 @@ static int read_traditional(pem_block *block, int type, mssh_slice passphrase, E
     encrypted = info.cipher != NULL;
     if (encrypted && PEM_do_header(&info, block->data, &block->len, give_passphrase, &passphrase) != 1)
         return MSSH_ERR_PASSPHRASE;
-    *evp = d2i_PrivateKey(type, NULL, &at, block->len);
-    if (*evp != NULL && at == block->data + block->len)
-        return 0;
+    if (type == EVP_PKEY_RSA) {
+        rc = read_rsa(block->data, block->len, key);
+    } else {
+        evp = d2i_PrivateKey(type, NULL, &at, block->len);
+        if (evp != NULL && at == block->data + block->len)
+            rc = mssh_pkey_import(mem, evp, key);
+        EVP_PKEY_free(evp);
+    }
     /* One wrong passphrase in 256 leaves what looks like padding. */
-    return encrypted ? MSSH_ERR_PASSPHRASE : MSSH_ERR_KEY_FORMAT;
+    return encrypted && rc == MSSH_ERR_KEY_FORMAT ? MSSH_ERR_PASSPHRASE : rc;
 }
 
-static int read_block(pem_block *block, mssh_slice passphrase, EVP_PKEY **evp)
+static int read_block(mssh_mem *mem, pem_block *block, mssh_slice passphrase, mssh_pkey **key)
 {
     mssh_slice label = mssh_slice_of_text(block->name);
 
     if (mssh_slice_is(label, "ENCRYPTED PRIVATE KEY"))
-        return read_encrypted_pkcs8(block, passphrase, evp);
+        return read_encrypted_pkcs8(mem, block, passphrase, key);
     if (mssh_slice_is(label, "PRIVATE KEY"))
-        return read_pkcs8(block, evp);
+        return read_pkcs8(mem, block, key);
     if (mssh_slice_is(label, "RSA PRIVATE KEY"))
-        return read_traditional(block, EVP_PKEY_RSA, passphrase, evp);
+        return read_traditional(mem, block, EVP_PKEY_RSA, passphrase, key);
     if (mssh_slice_is(label, "EC PRIVATE KEY"))
-        return read_traditional(block, EVP_PKEY_EC, passphrase, evp);
+        return read_traditional(mem, block, EVP_PKEY_EC, passphrase, key);
     return MSSH_ERR_UNSUPPORTED;
 }
 
 int mssh_pkey_from_pem(mssh_mem *mem, mssh_slice text, mssh_slice passphrase, mssh_pkey **key)
 {
     pem_block block = {NULL, NULL, NULL, 0, 0};
-    EVP_PKEY *evp = NULL;
     BIO *bio = NULL;
     int rc = MSSH_ERR_KEY_FORMAT;
 
@@ -182,14 +242,10 @@ int mssh_pkey_from_pem(mssh_mem *mem, mssh_slice text, mssh_slice passphrase, ms
         return rc;
     ERR_set_mark();
     bio = BIO_new_mem_buf(text.data, (int)text.len);
-    if (bio == NULL || PEM_read_bio(bio, &block.name, &block.header, &block.data, &block.len) != 1)
-        goto out;
-    block.size = block.len;
-    rc = read_block(&block, passphrase, &evp);
-    if (rc == 0)
-        rc = mssh_pkey_import(mem, evp, key);
-out:
-    EVP_PKEY_free(evp);
+    if (bio != NULL && PEM_read_bio(bio, &block.name, &block.header, &block.data, &block.len) == 1) {
+        block.size = block.len;
+        rc = read_block(mem, &block, passphrase, key);
+    }
     OPENSSL_free(block.name);
     OPENSSL_free(block.header);
     OPENSSL_clear_free(block.data, (size_t)block.size);

@@ -232,7 +232,15 @@ int mssh_key_verify(const mssh_key *key, mssh_slice algorithm, mssh_slice data, 
     return mssh_pkey_verify(key->pkey, row->hash, data, mssh_slice_of(fixed, len));
 }
 
-int mssh_key_export(const mssh_key *key, mssh_slice passphrase, mssh_slice comment, mssh_buf *out)
+int mssh_key_export(const mssh_key *key, mssh_key_format format, mssh_slice passphrase, mssh_slice comment,
+                    mssh_buf *out)
 {
-    return mssh_openssh_write(key->mem, key, passphrase, comment, out);
+    int rc;
+
+    if (format == MSSH_KEY_OPENSSH)
+        return mssh_openssh_write(key->mem, key, passphrase, comment, out);
+    rc = mssh_pkey_write_pem(key->pkey, format == MSSH_KEY_PEM ? MSSH_PEM_TRADITIONAL : MSSH_PEM_PKCS8,
+                             passphrase, out);
+    mssh_wipe_stack();
+    return rc;
 }

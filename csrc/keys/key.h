@@ -36,7 +36,7 @@ int mssh_key_parse_public(mssh_mem *mem, mssh_slice blob, mssh_key **key, mssh_f
 
 /* Parses text of a key file of any format: private (OpenSSH, PEM, PKCS#8) or public (a line as in
  * authorized_keys, or "SSH2 PUBLIC KEY"). An encrypted one needs `passphrase` (data NULL: none given):
- * MSSH_ERR_PASSPHRASE when it is missing or wrong. Costly KDF settings (over 2,048 bcrypt rounds) are
+ * MSSH_ERR_PASSPHRASE when it is missing or wrong. Costly KDF settings (over 1,024 bcrypt rounds) are
  * MSSH_ERR_LIMIT. 0: *key is the caller's. */
 int mssh_key_parse_file(mssh_mem *mem, mssh_slice text, mssh_slice passphrase, mssh_key **key,
                         mssh_failure *failure);
@@ -75,9 +75,17 @@ int mssh_key_sign(const mssh_key *key, mssh_slice algorithm, mssh_slice data, ms
  */
 int mssh_key_verify(const mssh_key *key, mssh_slice algorithm, mssh_slice data, mssh_slice signature);
 
-/* Writes the private key in OpenSSH's format ("openssh-key-v1", PEM armour), encrypted with aes256-ctr and
- * bcrypt when a passphrase is given. */
-int mssh_key_export(const mssh_key *key, mssh_slice passphrase, mssh_slice comment, mssh_buf *out);
+/* What a private key file can be written as. */
+typedef enum mssh_key_format {
+    MSSH_KEY_OPENSSH, /* "openssh-key-v1", encrypted with aes256-ctr and bcrypt */
+    MSSH_KEY_PEM,     /* PKCS#1 or SEC1; there is none for ed25519 */
+    MSSH_KEY_PKCS8    /* PBKDF2 and AES-256 */
+} mssh_key_format;
+
+/* Appends the private key as such a file, encrypted when a passphrase is given; the PEM formats hold no
+ * comment. MSSH_ERR_UNSUPPORTED: the key has no such form; MSSH_ERR_STATE: there is no private half. */
+int mssh_key_export(const mssh_key *key, mssh_key_format format, mssh_slice passphrase, mssh_slice comment,
+                    mssh_buf *out);
 
 /* Fingerprint of a public blob as ssh-keygen prints it: "SHA256:base64" (hash SHA256) or "MD5:aa:bb:…" (hash
  * MD5), terminated, into out[size]; 64 bytes suffice. 0 or an mssh_err. */

@@ -8,7 +8,7 @@
 
 /* The most rounds of bcrypt that a file may ask for: seconds of work. What we write has as many as
  * ssh-keygen's. */
-enum { ROUNDS_MAX = 2048, ROUNDS_WRITTEN = 24, SALT_LEN = 16, SALT_MAX = 256, LINE_LEN = 70 };
+enum { ROUNDS_MAX = 1024, ROUNDS_WRITTEN = 24, SALT_LEN = 16, SALT_MAX = 256, LINE_LEN = 70 };
 
 enum { KEY_AND_IV_MAX = 80, NONE_BLOCK_LEN = 8, FILE_MAX = 1 << 20 };
 

@@ -218,7 +218,7 @@ static int key_export(lua_State *L)
 
     mssh_mem_init(&mem, NULL, NULL);
     mssh_buf_init(&out, &mem, 1 << 20);
-    rc = mssh_key_export(key, passphrase, comment, &out);
+    rc = mssh_key_export(key, MSSH_KEY_OPENSSH, passphrase, comment, &out);
     return mssh_testing_push_buf(L, rc, &out);
 }
 

@@ -313,22 +313,29 @@ function Key:verify(data, signature)
    return algorithm ~= nil and core_key:verify(data, signature, algorithm) == true
 end
 
---- The private key as a text in OpenSSH's format ("openssh", the default), or the public line ("public").
----@param options { format: "openssh"|"public"|nil, passphrase: string? }|nil
+local formats = { openssh = true, pem = true, pkcs8 = true }
+
+--- The private key as a text, in OpenSSH's format ("openssh", the default), PKCS#1 or SEC1 ("pem"), or PKCS#8; or the
+--- public line ("public").
+---@param options { format: "openssh"|"pem"|"pkcs8"|"public"|nil, passphrase: string? }|nil
 ---@return string|nil
 ---@return table? err
 function Key:export(options)
    local core_key = open_core(self, "export")
    options = args.options("export", 1, options, { format = "string", passphrase = "string" })
-   if options.format == "public" then
+   local format = options.format or "openssh"
+   if format == "public" then
       return self:public_line() .. "\n"
-   elseif options.format ~= nil and options.format ~= "openssh" then
-      args.bad("export", 1, ("unknown format '%s'"):format(errors.escape(options.format, 40)))
+   elseif not formats[format] then
+      args.bad("export", 1, ("unknown format '%s'"):format(errors.escape(format, 40)))
    elseif self._sign or not self.private then
       return nil, errors.new("key_format", "the private half of this key is not here to be exported")
    end
-   local text, code, message = core_key:export(options.passphrase, self.comment)
+   local text, code, message = core_key:export(options.passphrase, self.comment, format)
    if not text then
+      if code == "unsupported" then
+         message = ("a key of type %s cannot be written in the format '%s'"):format(self.type, format)
+      end
       return nil, errors.from_core(code, message)
    end
    return text

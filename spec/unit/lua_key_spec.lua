@@ -95,6 +95,46 @@ describe("a key", function()
       end)
    end
 
+   for _, kind in ipairs(kinds) do
+      for _, format in ipairs{ "pem", "pkcs8" } do
+         it(("of %s is exported as %s where it can be, for others to read"):format(kind.name, format), function()
+            local made = assert(key.generate(kind.type, { bits = kind.size, comment = "a comment" }))
+            if kind.type == "ed25519" and format == "pem" then
+               local none, err = made:export{ format = format }
+               assert.is_nil(none)
+               assert.equal("unsupported", err.code)
+               assert.equal("a key of type ssh-ed25519 cannot be written in the format 'pem'", err.message)
+               return
+            end
+            for _, passphrase in ipairs{ "", "a phrase" } do
+               local text = assert(made:export{ format = format, passphrase = passphrase ~= "" and passphrase or nil })
+               assert.equal(passphrase ~= "", text:find("ENCRYPTED", 1, true) ~= nil)
+               local path = folder:write("out" .. passphrase, text, "600")
+               local again = assert(key.load(path, passphrase))
+               assert.equal(made:blob(), again:blob())
+               assert.equal("", again.comment)
+               assert.is_true(made:verify("data", assert(again:sign("data"))))
+               if kind.type ~= "ed25519" then
+                  assert.equal(words(made:public_line()),
+                     words(process.check{ "ssh-keygen", "-y", "-P", passphrase, "-f", path }))
+               end
+               if passphrase ~= "" then
+                  local none, err = key.load(path, "another phrase")
+                  assert.is_nil(none)
+                  assert.equal("passphrase", err.code)
+               end
+            end
+         end)
+      end
+   end
+
+   it("of ed25519 in PKCS#8 is what openssl reads", function()
+      local made = assert(key.generate("ed25519"))
+      local path = folder:write("out", assert(made:export{ format = "pkcs8" }), "600")
+      local der = process.check{ "openssl", "pkey", "-in", path, "-pubout", "-outform", "DER" }
+      assert.equal(made:blob():sub(-32), der:sub(-32))
+   end)
+
    for _, cipher in ipairs{ "aes128-cbc", "aes256-ctr", "aes256-gcm@openssh.com" } do
       it("encrypted with " .. cipher .. " is read", function()
          local path = make(kinds[1], "OpenSSH", "a passphrase", cipher)

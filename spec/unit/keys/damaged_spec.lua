@@ -103,8 +103,8 @@ describe("an OpenSSH private key file", function()
       end
       refused(sealed(0), "key_format", "its key derivation options are out of form$", "pw")
       refused(sealed(1), "passphrase", "^wrong passphrase", "pw")
-      refused(sealed(2048), "passphrase", "^this private key needs a passphrase$")
-      refused(sealed(2049), "limit", "^private key with 2049 rounds of bcrypt: at most 2048 are done$", "pw")
+      refused(sealed(1024), "passphrase", "^this private key needs a passphrase$")
+      refused(sealed(1025), "limit", "^private key with 1025 rounds of bcrypt: at most 1024 are done$", "pw")
       refused(sealed(0xffffffff), "limit", "^private key with 4294967295 rounds", "pw")
    end)
 
@@ -221,7 +221,7 @@ describe("a damaged file", function()
          return false
       end
       local rounds = string.unpack(">I4", bytes, options + 25)
-      return rounds > 16 and rounds <= 2048
+      return rounds > 16 and rounds <= 1024
    end
 
    -- Reads a changed file: an error, or the same key.
