@@ -165,6 +165,24 @@ local function request(self, payload, deadline)
    return answer:byte(), answer:sub(2)
 end
 
+--- Sends a payload as it is and gives the answer as it is, over the connection that was opened with the handle and no
+--- other: what an agent is told of a connection is not to be lost.
+---@param payload string
+---@return string|nil
+---@return table? err
+function Agent:_relay(payload)
+   local lease <close> = setmetatable({ fd = self._idle }, Lease)
+   self._idle = nil
+   if not lease.fd then
+      return nil, failure(self, "the connection has ended")
+   end
+   local answer, err = exchange(self, lease.fd, payload)
+   if answer and not self.closed then
+      self._idle, lease.fd = lease.fd, nil
+   end
+   return answer, err
+end
+
 local function unexpected(self, kind)
    if kind == FAILURE then
       return failure(self, "it refused the request")

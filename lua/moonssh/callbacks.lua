@@ -15,7 +15,18 @@ local callbacks = {}
 -- So many handlers of a session may wait; beyond that, those that can be done without are dropped and counted.
 local MAX_WAITING = 256
 
+-- The types that answer a request of an agent's peer: see moonssh.agent_server.
+local answering = {
+   start = function(f, session, request)
+      request:call(f, session)
+   end,
+   without = function(request)
+      request:refuse()
+   end,
+}
+
 -- One row a type. `start` calls the handler with what the event brought; a row without it is called in place.
+-- `without` is told when there is no handler any more.
 local rows = {
    ignore = {
       droppable = true,
@@ -39,8 +50,8 @@ local rows = {
    recv = {},
    x11 = {},
    authagent = {},
-   authagent_identities = {},
-   authagent_sign = {},
+   authagent_identities = answering,
+   authagent_sign = answering,
 }
 
 --- Constants for the types: CALLBACK.IGNORE == "ignore".
@@ -96,7 +107,7 @@ local function start(session, cbtype, a, b, c)
    local f = session._callbacks[cbtype]
    local row = rows[cbtype]
    if not f then
-      return
+      return row.without and row.without(a)
    elseif row.droppable and session._handlers_waiting >= MAX_WAITING then
       session._callbacks_dropped = session._callbacks_dropped + 1
       return

@@ -124,6 +124,9 @@ local function session_options(options, target, known)
          result[name] = options[name]
       end
    end
+   if result.agent == nil then
+      result.agent = true -- that of the environment, if there is one
+   end
    return result
 end
 

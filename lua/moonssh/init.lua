@@ -16,6 +16,7 @@ local transport = require "moonssh.transport"
 ---@field connect fun(destination: string, options?: moonssh.connect_options): moonssh.session|nil, moonssh.error?
 ---@field key table load, parse, generate, external
 ---@field known_hosts fun(path: string|string[]): moonssh.known_hosts|nil, moonssh.error?
+---@field serve_agent fun(session: moonssh.session, channel: moonssh.channel): true|nil, moonssh.error?
 ---@field version string
 local ssh = {
    CALLBACK = callbacks.CALLBACK,
@@ -50,6 +51,9 @@ local parts = {
    key = function()
       local key = require "moonssh.key"
       return { external = key.external, generate = key.generate, load = key.load, parse = key.parse }
+   end,
+   serve_agent = function()
+      return require "moonssh.agent_server".serve_agent
    end,
    known_hosts = function()
       return require "moonssh.known_hosts".open

@@ -186,6 +186,25 @@ function pump.step(session)
    return err or take_raised(session) or handler_err
 end
 
+--- Has the error of a handler, which was raised from a wait of the library's own, raised from a call of the user's that
+--- waits; or reported where there is none. The library's own waits are for channels that are marked `_own`.
+---@param err moonssh.error
+function pump.raise(session, err)
+   local waiter = session._first
+   while waiter and (waiter.thrown or waiter.subject._own or not waiter.linked) do
+      waiter = waiter.following
+   end
+   if not waiter then
+      return loop.report(err, err.traceback)
+   end
+   waiter.thrown = err
+   local token = waiter.token
+   if token then
+      waiter.token = nil
+      session._loop.unpark(token)
+   end
+end
+
 -- Waiters ------------------------------------------------------------------------------------------------------------
 
 local Waiter = {}
@@ -234,6 +253,10 @@ function Waiter.__close(waiter)
       end
    end
    hand_on(session)
+   if waiter.thrown then -- it had come to its end before it was told
+      loop.report(waiter.thrown, waiter.thrown.traceback)
+      waiter.thrown = nil
+   end
    waiter.predicate, waiter.a, waiter.b, waiter.subject = nil, nil, nil, nil
    waiter.instead_of, waiter.nested, waiter.waits_for, waiter.token = nil, nil, nil, nil
    session._spare = waiter
@@ -389,6 +412,11 @@ local function block(session, waiter, deadline, stage)
       else
          loop.may_wait()
          park(session, waiter, deadline and deadline - session._loop.now())
+         err = waiter.thrown
+         if err then
+            waiter.thrown = nil
+            error(err, 0)
+         end
          done = not session.closed and waiter.predicate(waiter.a, waiter.b)
       end
       if done then

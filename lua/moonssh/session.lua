@@ -8,12 +8,14 @@ local errors = require "moonssh.errors"
 local handshake = require "moonssh.handshake"
 local keepalive = require "moonssh.keepalive"
 local loop = require "moonssh.loop"
+local paths = require "moonssh.paths"
 local pump = require "moonssh.pump"
 local transport = require "moonssh.transport"
 
 --- Sizes are bytes, times seconds.
 ---@class moonssh.session_options
 ---@field abstract? any passed to every callback
+---@field agent? boolean|string|moonssh.agent the local agent, for channels that are relayed to it
 ---@field algorithms? string|{ kex: any, host_key: any, cipher: any, mac: any, compression: any } a preset, or lists
 ---@field callbacks? table<string, function> by type
 ---@field compression? boolean zlib@openssh.com first
@@ -48,6 +50,7 @@ local transport = require "moonssh.transport"
 ---@field timeout number|nil seconds, for calls that name none
 ---@field closed boolean
 ---@field failure moonssh.error|nil what ended it
+---@field agent_binds { host_key: moonssh.key, session_id: string, forwarding: boolean }[] see the README
 ---@field banner string|nil the server's authentication banner
 ---@field info moonssh.info after close as it was then
 local Session = { __name = "moonssh.session" }
@@ -82,6 +85,7 @@ end
 --- Options of a session of its own; those of a connection have them, too.
 Session.options = {
    abstract = "any",
+   agent = { "boolean", "string", "table" },
    algorithms = { "table", "string" },
    callbacks = "table",
    compression = "boolean",
@@ -128,6 +132,9 @@ function Session.check_options(fname, index, options)
    if options.keepalive and not options.keepalive.interval then
       args.bad(fname, index, "option 'keepalive.interval' is missing")
    end
+   if type(options.agent) == "table" and not require "moonssh.agent".is(options.agent) then
+      args.bad(fname, index, "option 'agent': boolean, path or agent expected")
+   end
    if options.loop then
       loop.check_adapter(fname, index, options.loop)
    end
@@ -152,6 +159,17 @@ function Session._core_options(options, algorithms)
       result[name] = value
    end
    return result
+end
+
+-- The path of the local agent, from the option `agent`.
+local function agent_path(option)
+   if type(option) == "string" then
+      return paths.expand(option)
+   elseif type(option) == "table" then
+      return option.path
+   end
+   local path = option and os.getenv("SSH_AUTH_SOCK")
+   return path and path ~= "" and path or nil
 end
 
 --- Tells the core what the handlers ask of it.
@@ -185,6 +203,9 @@ function Session.new(options)
       _queue = { first = 1, last = 0 }, -- handlers to be started
       _handlers_waiting = 0,
       _callbacks_dropped = 0,
+      _agent_path = agent_path(options.agent),
+      _agent_binds = {},
+      _agent_weight = 0, -- of the requests of agent channels that are worked on
       _send_size = 64 * 1024,
       _empty = 0, -- answers of recv in a row that brought nothing
       _refused = 0, -- answers of send in a row that took nothing
@@ -359,6 +380,10 @@ function getters.info(self)
    info.user, info.auth = self._user, self._auth
    info.callbacks_dropped = self._callbacks_dropped
    return info
+end
+
+function getters.agent_binds(self)
+   return require "moonssh.agent_server".binds(self)
 end
 
 -- For a loop of one's own --------------------------------------------------------------------------------------------
