@@ -6,16 +6,6 @@ local ssh = require "moonssh"
 local goodbye = messages.disconnect(2, "go\0 away\27[31m", "en")
 
 describe("the disconnect callback", function()
-   it("gets the session, reason, message, language, and abstract", function()
-      local link = memory.connect{ session = { abstract = "mine" } }
-      local seen
-      link.session:callback_set("disconnect", function(...)
-         seen = table.pack(...)
-      end)
-      link:send(goodbye)
-      assert.is_false(link.session:step())
-      assert.same({ link.session, 2, "go\0 away\27[31m", "en", "mine", n = 5 }, seen)
-   end)
 
    it("is called although the call that waits fails, with the peer's reason in the error", function()
       local link = memory.connect()
@@ -60,23 +50,6 @@ describe("the disconnect callback", function()
       assert.equal("disconnected", err.code)
       assert.equal("last words", seen)
       assert.is_number(core.EAGAIN)
-   end)
-
-   it("may wait, but the session is at its end", function()
-      local link = memory.connect()
-      local session = link.session
-      local seen = {}
-      session:callback_set("disconnect", function()
-         loop.sleep(0.001)
-         seen.result, seen.err = session:run("echo hello")
-      end)
-      link:send(goodbye)
-      assert.is_false(session:step())
-      while not seen.err do
-         loop.sleep(0.001)
-      end
-      assert.is_nil(seen.result)
-      assert.equal(session.failure, seen.err)
    end)
 
    it("may close the session, replace itself, or throw", function()
@@ -131,19 +104,5 @@ describe("the disconnect callback", function()
          assert.equal("disconnected", err.code)
          assert.equal(2, err.reason)
       end
-   end)
-
-   it("does not keep the session it captures from being collected", function()
-      local weak = setmetatable({}, { __mode = "k" })
-      do
-         local link = memory.connect()
-         weak[link.session] = true
-         link.session:callback_set("disconnect", function() return link.session end)
-         link:send(goodbye)
-         link.session:step()
-      end
-      collectgarbage()
-      collectgarbage()
-      assert.is_nil(next(weak))
    end)
 end)

@@ -1,4 +1,3 @@
-local loop = require "moonssh.loop"
 local memory = require "spec.support.memory"
 local messages = require "spec.support.messages"
 
@@ -141,46 +140,6 @@ describe("the macerror callback", function()
       assert.equal(5, link.server:received("disconnect")[1].reason)
    end)
 
-   it("cannot wait, nor yield", function()
-      for _, wait in ipairs{ function() loop.sleep(0) end, coroutine.yield } do
-         local link = connect(mode, function()
-            wait()
-            return 0
-         end)
-         link:send_wrong(messages.ignore("damaged"))
-         local ok, err = pcall(link.session.ping, link.session)
-         assert.is_false(ok)
-         assert.equal("callback", err.code)
-         assert.equal("mac", link.session.failure.code)
-      end
-   end)
-
-   it("cannot call its own session, but for callbacks and close", function()
-      local problem
-      local link = connect(mode, function(session)
-         problem = select(2, pcall(session.ping, session))
-         session:callback_set("debug", nil)
-         return 0
-      end)
-      link:send_wrong(messages.ignore("damaged")):settle()
-      assert.is_truthy(problem:find("'ping' called on its own session from the macerror callback", 1, true))
-      assert.is_nil(link.session.failure)
-   end)
-
-   it("may replace itself, or give itself up: then the next wrong MAC ends the session", function()
-      local calls = 0
-      local link = connect(mode, function(session)
-         calls = calls + 1
-         session:callback_set("macerror", nil)
-         return 0
-      end)
-      link:send_wrong(messages.ignore("one")):settle()
-      assert.is_nil(link.session.failure)
-      link:send_wrong(messages.ignore("two")):settle()
-      assert.equal(1, calls)
-      assert.equal("mac", link.session.failure.code)
-   end)
-
    it("may close the session", function()
       local link = connect(mode, function(session)
          session:close()
@@ -207,20 +166,5 @@ describe("the macerror callback", function()
       assert.is_nil(ok)
       assert.is_true(err.code == "protocol" or err.code == "mac", err.code)
       assert.equal(0, calls)
-   end)
-
-   it("does not keep the session it captures from being collected", function()
-      local weak = setmetatable({}, { __mode = "k" })
-      do
-         local link
-         link = connect(mode, function()
-            return link.session and 0
-         end)
-         weak[link.session] = true
-         link:send_wrong(messages.ignore("damaged")):settle()
-      end
-      collectgarbage()
-      collectgarbage()
-      assert.is_nil(next(weak))
    end)
 end)

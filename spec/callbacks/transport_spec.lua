@@ -139,73 +139,6 @@ for _, cbtype in ipairs{ "send", "recv" } do
          assert.is_true(task:wait() >= 0)
       end)
 
-      it("cannot wait, nor yield", function()
-         local function wait_for_task()
-            ssh.spawn(function() end):wait()
-         end
-         for _, wait in ipairs{ function() loop.sleep(0) end, coroutine.yield, wait_for_task } do
-            local other = memory.connect().session
-            other:callback_set(cbtype, function() return wait() end)
-            local ok, err = pcall(other.ping, other)
-            assert.is_false(ok)
-            assert.equal("callback", err.code)
-            local expected = wait == coroutine.yield and "attempt to yield from the %s callback"
-               or "a call that waits, within the %s callback"
-            assert.is_truthy(err.cause:find(expected:format(cbtype), 1, true), err.cause)
-            assert.equal(err, other.failure)
-         end
-      end)
-
-      it("cannot call its own session, but for fields, callbacks and close", function()
-         local problems = {}
-         wrap(session, cbtype, function(original, ...)
-            for _, name in ipairs{ "ping", "step", "wake", "run", "rekey", "ignore", "fd" } do
-               problems[name] = select(2, pcall(session[name], session, "x"))
-            end
-            session.abstract = session.info.kex
-            if not session.closed then
-               session:callback_set("debug", session:callback_get("debug"))
-            end
-            return original(...)
-         end)
-         assert.is_true(session:ping() >= 0)
-         for name, problem in pairs(problems) do
-            assert.is_truthy(problem:find(("'%s' called on its own session"):format(name), 1, true), problem)
-         end
-         assert.is_truthy(problems.run)
-         assert.equal("curve25519-sha256", session.abstract)
-      end)
-
-      it("may use another session, as long as that does not wait", function()
-         local other = memory.connect().session
-         local stepped, err
-         wrap(session, cbtype, function(original, ...)
-            stepped = other:step()
-            err = select(2, other:ping(0))
-            return original(...)
-         end)
-         assert.is_true(session:ping() >= 0)
-         assert.is_true(stepped)
-         assert.is_true(err == nil or err.code == "timeout")
-         assert.is_true(other:ping() >= 0)
-      end)
-
-      it("may replace itself", function()
-         local first, second = 0, 0
-         local original
-         original = session:callback_set(cbtype, function(...)
-            first = first + 1
-            session:callback_set(cbtype, function(...)
-               second = second + 1
-               return original(...)
-            end)
-            return original(...)
-         end)
-         assert.equal("hello", assert(session:run("echo hello")).stdout)
-         assert.equal(1, first)
-         assert.is_true(second > 1)
-      end)
-
       it("may close the session", function()
          wrap(session, cbtype, function(original, ...)
             session:close()
@@ -215,33 +148,6 @@ for _, cbtype in ipairs{ "send", "recv" } do
          assert.is_nil(ok)
          assert.equal("closed", err.code)
          assert.is_true(session.closed)
-      end)
-
-      it("gets abstract as it is", function()
-         local seen
-         local at = cbtype == "send" and 5 or 4
-         wrap(session, cbtype, function(original, ...)
-            seen = select(at, ...)
-            return original(...)
-         end)
-         session.abstract = "mine"
-         assert.is_true(session:ping() >= 0)
-         assert.equal("mine", seen)
-      end)
-
-      it("does not keep the session it captures from being collected", function()
-         local weak = setmetatable({}, { __mode = "k" })
-         do
-            local other = memory.connect().session
-            weak[other] = true
-            wrap(other, cbtype, function(original, ...)
-               return other and original(...)
-            end)
-            other:ping()
-         end
-         collectgarbage()
-         collectgarbage()
-         assert.is_nil(next(weak))
       end)
    end)
 end
