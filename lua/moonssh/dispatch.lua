@@ -40,7 +40,7 @@ function on.macerror(session, packet)
          session._raise = session._raise or result
       end
    end
-   session._core:answer_mac(ok and result == 0)
+   session._core:answer_mac(ok and result == 0 and math.type(result) == "integer")
    if session.closed then
       session:_finish_close()
    end

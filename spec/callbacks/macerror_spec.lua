@@ -1,34 +1,45 @@
+local hex = require "spec.support.hex"
 local memory = require "spec.support.memory"
 local messages = require "spec.support.messages"
+local python = require "spec.support.python"
 
-local GCM, CHACHA = "aes128-gcm@openssh.com", "chacha20-poly1305@openssh.com"
+-- Every way to protect a packet, plain and compressed. `raw`: the packet is shown as it came, without so many bytes of
+-- MAC, and not as the payload.
+local modes = {}
+for _, compression in ipairs{ false, "zlib@openssh.com" } do
+   for _, mode in ipairs{
+      { cipher = "aes128-gcm@openssh.com", raw = 16 },
+      { cipher = "aes256-gcm@openssh.com", raw = 16 },
+      { cipher = "chacha20-poly1305@openssh.com", raw = 16 },
+      { cipher = "aes256-ctr", mac = "hmac-sha2-256" },
+      { cipher = "aes128-ctr", mac = "hmac-sha2-512" },
+      { cipher = "aes192-ctr", mac = "hmac-sha2-256-etm@openssh.com", raw = 32 },
+      { cipher = "aes256-ctr", mac = "hmac-sha2-512-etm@openssh.com", raw = 64 },
+   } do
+      mode.name = mode.cipher .. (mode.mac and " and " .. mode.mac or "") .. (compression and ", compressed" or "")
+      mode.compression = compression
+      table.insert(modes, mode)
+   end
+end
 
--- Every way to protect a packet. `raw`: the packet is shown as it came, without so many bytes of MAC, and not as the
--- payload; `packed`: the payload that is shown is compressed.
-local modes = {
-   { "AES-GCM", cipher = GCM, raw = 16 },
-   { "chacha20-poly1305", cipher = CHACHA, raw = 16 },
-   { "encrypt-and-MAC", cipher = "aes256-ctr", mac = "hmac-sha2-256" },
-   { "encrypt-then-MAC", cipher = "aes128-ctr", mac = "hmac-sha2-512-etm@openssh.com", raw = 64 },
-   { "encrypt-and-MAC with compression", cipher = "aes192-ctr", mac = "hmac-sha2-512",
-      compression = "zlib@openssh.com", packed = true },
-   { "AES-GCM with compression", cipher = "aes256-gcm@openssh.com", compression = "zlib@openssh.com", raw = 16 },
-}
+-- Where the text of an IGNORE begins in its packet: after the packet's length, the padding's, the number, the text's.
+local TEXT_AT = 4 + 1 + 1 + 4 + 1
 
 local function connect(mode, handler)
    local names = {
       cipher = { mode.cipher },
       mac = mode.mac and { mode.mac },
-      compression = mode.compression and { mode.compression },
+      compression = mode.compression and { mode.compression } or nil,
    }
    local link = memory.connect{ session = { algorithms = names, callbacks = { macerror = handler } } }
-   -- Flips a bit of the MAC, or tag, of the next packets: of all that are sent at a time, the last one.
-   function link:send_wrong(payload)
+   -- Flips a bit of the next packet: the last of its MAC, or tag, unless it is told the byte.
+   function link:send_wrong(payload, at)
       self:send(payload)
       self.change = function(bytes)
          self.change = nil
          self.wrong = bytes
-         return bytes:sub(1, -2) .. string.char(bytes:byte(-1) ~ 1)
+         at = at or #bytes
+         return bytes:sub(1, at - 1) .. string.char(bytes:byte(at) ~ 1) .. bytes:sub(at + 1)
       end
       return self
    end
@@ -36,7 +47,7 @@ local function connect(mode, handler)
 end
 
 for _, mode in ipairs(modes) do
-   describe("with " .. mode[1], function()
+   describe("with " .. mode.name, function()
       describe("a wrong MAC", function()
          it("ends the session when there is no macerror callback", function()
             local link = connect(mode)
@@ -85,7 +96,7 @@ for _, mode in ipairs(modes) do
          end)
 
          it("ends the session for every answer but 0", function()
-            for _, answer in ipairs{ 1, -1, 0.5, "0", "", false, true, {} } do
+            for _, answer in ipairs{ 1, -1, 0.5, 0.0, "0", "", false, true, {}, print } do
                local link = connect(mode, function() return answer end)
                link:send_wrong(messages.ignore("damaged"))
                local ok, err = link.session:ping()
@@ -113,12 +124,35 @@ for _, mode in ipairs(modes) do
          if mode.raw then
             -- All of it but the tag, as it came.
             assert.equal(link.wrong:sub(1, -1 - mode.raw), seen[2])
-         elseif not mode.packed then
+         elseif not mode.compression then
             assert.equal(messages.ignore("damaged"), seen[2])
          else
-            assert.is_true(#seen[2] > 0)
+            -- It is the first packet of the stream, so that anybody can inflate it.
+            local inflated = python.run("import zlib; print(zlib.decompressobj().decompress(bytes.fromhex(lines[0])).hex())",
+               { hex.encode(seen[2]) })
+            assert.equal(messages.ignore("damaged"), hex.decode(inflated[1]))
          end
       end)
+
+      if not mode.compression then
+         it("a packet that was changed within is decrypted when it is accepted, with the change", function()
+            local packets, ignored = {}, {}
+            local link = connect(mode, function(_, packet)
+               table.insert(packets, packet)
+               return 0
+            end)
+            link.session:callback_set("ignore", function(_, message)
+               table.insert(ignored, message)
+            end)
+            link:send_wrong(messages.ignore("damaged"), TEXT_AT):settle()
+            assert.same({ "eamaged" }, ignored)
+            assert.equal(1, #packets)
+            if not mode.raw then
+               assert.equal(messages.ignore("eamaged"), packets[1])
+            end
+            assert.equal("hello", assert(link.session:run("echo hello")).stdout)
+         end)
+      end
    end)
 end
 
