@@ -39,6 +39,7 @@ typedef struct mssh_session_options {
     X(AUTH_PASSWORD_CHANGE, "auth_password_change") /* auth.text, .language */                               \
     X(AUTH_PROMPTS, "auth_prompts")                 /* auth */                                               \
     X(OPENED, "opened")                             /* connection.channel */                                 \
+    X(ASKED, "asked")                               /* question: see MSSH_CONNECTION_ASKED */                \
     X(OPEN_FAILED, "open_failed")                   /* connection.channel, .reason, .data, .language */      \
     X(DATA, "data")                                 /* connection.channel, .stream, .data */                 \
     X(WINDOW, "window")                             /* connection.channel */                                 \

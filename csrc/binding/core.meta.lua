@@ -154,7 +154,7 @@ function session:deadline() end
 ---   "host_key" blob (question) · "macerror" packet (question) · "kex_done"
 ---   "banner" text language · "auth_success" · "auth_failure" methods partial · "auth_pk_ok" · "auth_password_change" prompt language
 ---   "auth_prompts" name instruction { {text=, echo=}, … }
----   "opened" ch · "open_failed" ch reason text language · "data" ch stream bytes|nil · "window" ch · "eof" ch · "closed" ch · "reply" ch success
+---   "asked" ch type address|path port originator originator_port (question: the server wants to open it) · "opened" ch · "open_failed" ch reason text language · "data" ch stream bytes|nil · "window" ch · "eof" ch · "closed" ch · "reply" ch success
 ---   "exit_status" ch status · "exit_signal" ch name core_dumped message language · "request" ch name data
 ---   "global_reply" success data · "global_request" name data · "failed" (once)
 --- ch is an integer handle; stream is 0 (stdout) or 1 (stderr). "data" carries bytes in mode "direct" (credit them with `consumed`), else they are kept.
@@ -197,9 +197,22 @@ function session:auth_answer(answers) end
 function session:global_request(name, want_reply, data) end
 --- → ch
 function session:open(type, data) end
+--- Whether opens of a channel type by the server become events "asked"; else they are refused at once, as all are at first.
+---@param type "x11"|"auth-agent@openssh.com"|"forwarded-tcpip"|"forwarded-streamlocal@openssh.com"
+---@param wanted boolean
+function session:want(type, wanted) end
+--- Answers "asked"; code "state" when that was done.
+function session:channel_accept(ch) end
+--- reason: a code of RFC 4254 5.1; text: at most 64 bytes. The handle is stale afterwards.
+function session:channel_refuse(ch, reason, text) end
 function session:channel_request(ch, name, want_reply, data) end
 --- Bytes of data from `offset` (default 1) on that were taken; 0: wait for "window" or for room in the send queue.
 function session:channel_write(ch, stream, data, offset) end
+--- Moves data kept of stdout to a descriptor, as far as it takes them now. → bytes moved | nil, "io", message, errno
+function session:channel_to_fd(ch, fd) end
+--- Moves what a descriptor has into the channel. → "again": it has no more now; "full": the channel takes no more now, or none ever;
+--- "more"; "eof" | nil, "io", message, errno
+function session:channel_from_fd(ch, fd) end
 function session:channel_eof(ch) end
 function session:channel_close(ch) end
 function session:channel_release(ch) end

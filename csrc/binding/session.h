@@ -1,6 +1,7 @@
 /*
  * The session object, shared by the files that make up its methods: session.c (life, input and output,
- * state), session_options.c, session_info.c, session_event.c, session_auth.c, session_channel.c.
+ * state), session_options.c, session_info.c, session_event.c, session_auth.c, session_channel.c,
+ * session_relay.c.
  */
 #ifndef MSSH_BINDING_SESSION_H
 #define MSSH_BINDING_SESSION_H
@@ -54,6 +55,10 @@ mssh_lua_channel *mssh_lua_channel_find(mssh_lua_session *self, mssh_channel cha
 
 /* Drops the row of a channel whose handle is gone. */
 void mssh_lua_channel_forget(mssh_lua_session *self, mssh_channel channel);
+
+/* The methods `channel_to_fd` and `channel_from_fd`. */
+int mssh_lua_session_channel_to_fd(lua_State *L);
+int mssh_lua_session_channel_from_fd(lua_State *L);
 
 /* The method `next`. */
 int mssh_lua_session_next(lua_State *L);

@@ -45,6 +45,45 @@ static int session_open(lua_State *L)
     return 1;
 }
 
+/* The kind that a name of a channel type stands for. */
+static mssh_kind check_kind(lua_State *L, int arg)
+{
+    static const char *const types[] = {
+#define TYPE_NAME(id, type, form) type,
+        MSSH_CONNECTION_KINDS(TYPE_NAME)
+#undef TYPE_NAME
+            NULL};
+
+    (void)mssh_lua_check_slice(L, arg);
+    return (mssh_kind)luaL_checkoption(L, arg, NULL, types);
+}
+
+static int session_want(lua_State *L)
+{
+    const mssh_lua_session *self = mssh_lua_session_check(L);
+
+    mssh_connection_want(connection_of(self), check_kind(L, 2), lua_toboolean(L, 3));
+    lua_pushboolean(L, 1);
+    return 1;
+}
+
+static int session_channel_accept(lua_State *L)
+{
+    const mssh_lua_session *self = mssh_lua_session_check(L);
+
+    return mssh_lua_session_result(L, self, mssh_channel_accept(connection_of(self), check_channel(L)));
+}
+
+static int session_channel_refuse(lua_State *L)
+{
+    const mssh_lua_session *self = mssh_lua_session_check(L);
+    mssh_channel channel = check_channel(L);
+    uint32_t reason = (uint32_t)mssh_lua_check_range(L, 3, 0, UINT32_MAX);
+    mssh_slice text = mssh_lua_opt_slice(L, 4);
+
+    return mssh_lua_session_result(L, self, mssh_channel_refuse(connection_of(self), channel, reason, text));
+}
+
 static int session_channel_request(lua_State *L)
 {
     const mssh_lua_session *self = mssh_lua_session_check(L);
@@ -252,11 +291,23 @@ static int session_channel_state(lua_State *L)
 }
 
 const luaL_Reg mssh_lua_session_channel_methods[] = {
-    {"global_request", session_global_request},   {"open", session_open},
-    {"channel_request", session_channel_request}, {"channel_write", session_channel_write},
-    {"channel_eof", session_channel_eof},         {"channel_close", session_channel_close},
-    {"channel_release", session_channel_release}, {"channel_kept", session_channel_kept},
-    {"channel_take", session_channel_take},       {"channel_find", session_channel_find},
-    {"channel_mode", session_channel_mode},       {"channel_consumed", session_channel_consumed},
-    {"channel_state", session_channel_state},     {NULL, NULL},
+    {"global_request", session_global_request},
+    {"open", session_open},
+    {"channel_request", session_channel_request},
+    {"channel_write", session_channel_write},
+    {"channel_eof", session_channel_eof},
+    {"channel_close", session_channel_close},
+    {"channel_release", session_channel_release},
+    {"channel_kept", session_channel_kept},
+    {"channel_take", session_channel_take},
+    {"channel_find", session_channel_find},
+    {"channel_mode", session_channel_mode},
+    {"channel_consumed", session_channel_consumed},
+    {"channel_state", session_channel_state},
+    {"want", session_want},
+    {"channel_accept", session_channel_accept},
+    {"channel_refuse", session_channel_refuse},
+    {"channel_to_fd", mssh_lua_session_channel_to_fd},
+    {"channel_from_fd", mssh_lua_session_channel_from_fd},
+    {NULL, NULL},
 };

@@ -120,6 +120,13 @@ static void push_connection(lua_State *L, const giving *given)
     const mssh_connection_event *from = &given->event.connection;
 
     switch (given->event.type) {
+    case MSSH_EVENT_ASKED:
+        push_view(L, given, from->name);
+        push_view(L, given, from->data);
+        lua_pushinteger(L, from->reason);
+        push_view(L, given, from->language);
+        lua_pushinteger(L, from->origin_port);
+        break;
     case MSSH_EVENT_OPEN_FAILED:
         lua_pushinteger(L, from->reason);
         push_view(L, given, from->data);

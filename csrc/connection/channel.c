@@ -228,7 +228,7 @@ static int find_sender(mssh_connection *connection, mssh_channel channel, mssh_c
         return connection->failure->code;
     if (found == NULL)
         return MSSH_ERR_NO_CHANNEL;
-    if (found->close_sent || found->close_wanted)
+    if (found->close_sent || found->close_wanted || found->phase == MSSH_CHANNEL_ASKED)
         return MSSH_ERR_STATE;
     *slot = found;
     return 0;
@@ -237,6 +237,16 @@ static int find_sender(mssh_connection *connection, mssh_channel channel, mssh_c
 static size_t smaller(size_t a, size_t b)
 {
     return a < b ? a : b;
+}
+
+size_t mssh_channel_room(mssh_connection *connection, mssh_channel channel)
+{
+    mssh_channel_slot *slot = NULL;
+
+    if (find_sender(connection, channel, &slot) != 0 || slot->eof_sent)
+        return 0;
+    return smaller(smaller(slot->send_window, slot->send_max),
+                   connection->outbox->room(connection->outbox->self));
 }
 
 int mssh_channel_write(mssh_connection *connection, mssh_channel channel, mssh_stream stream,
@@ -318,6 +328,8 @@ int mssh_channel_close(mssh_connection *connection, mssh_channel channel)
         return MSSH_ERR_NO_CHANNEL;
     if (slot->phase == MSSH_CHANNEL_OPEN)
         return mssh_channel_send_close(connection, slot);
+    if (slot->phase == MSSH_CHANNEL_ASKED)
+        return MSSH_ERR_STATE;
     slot->close_wanted = true; /* the peer's number for the channel is not known yet */
     return 0;
 }
@@ -328,6 +340,12 @@ void mssh_channel_release(mssh_connection *connection, mssh_channel channel)
 
     if (slot == NULL)
         return;
+    if (slot->phase == MSSH_CHANNEL_ASKED) {
+        (void)mssh_connection_refuse(connection, slot->peer_id, MSSH_OPEN_ADMINISTRATIVELY_PROHIBITED,
+                                     MSSH_SLICE_EMPTY);
+        mssh_channel_drop(connection, slot);
+        return;
+    }
     (void)mssh_channel_close(connection, channel);
     if (slot->close_received) {
         mssh_channel_drop(connection, slot);

@@ -12,6 +12,7 @@
 typedef enum mssh_channel_phase {
     MSSH_CHANNEL_FREE,
     MSSH_CHANNEL_OPENING, /* our CHANNEL_OPEN is not answered yet */
+    MSSH_CHANNEL_ASKED,   /* the peer's is not */
     MSSH_CHANNEL_OPEN     /* confirmed; stays so until both sides have closed and the handle is given up */
 } mssh_channel_phase;
 
@@ -44,6 +45,7 @@ struct mssh_connection {
     uint32_t n_used;       /* slots that are not free */
     uint64_t total_window; /* of the slots in use */
     uint64_t n_unanswered; /* global requests of ours that want a reply */
+    bool wanted[MSSH_N_KINDS];
 };
 
 /* A message head on the stack: number, fields, names. */
@@ -68,6 +70,12 @@ int mssh_head_send(const mssh_head *head, mssh_connection *connection, mssh_slic
 
 /* Sends a message to the peer's end of a channel that has no further fields. */
 int mssh_channel_send(mssh_connection *connection, const mssh_channel_slot *slot, uint8_t number);
+
+/* Answers a CHANNEL_OPEN of the peer's with CHANNEL_OPEN_FAILURE. */
+int mssh_connection_refuse(mssh_connection *connection, uint32_t peer_id, uint32_t reason, mssh_slice text);
+
+/* Takes over what the peer says of its end of a channel. */
+void mssh_channel_set_peer(mssh_channel_slot *slot, uint32_t peer_id, uint32_t window, uint32_t max_packet);
 
 /* Finds the slot of a handle; NULL when it is stale. */
 mssh_channel_slot *mssh_channel_find(mssh_connection *connection, mssh_channel channel);

@@ -16,6 +16,20 @@ typedef uint64_t mssh_channel; /* 0 is no channel */
 
 typedef enum mssh_stream { MSSH_STDOUT = 0, MSSH_STDERR = 1, MSSH_N_STREAMS = 2 } mssh_stream;
 
+/* What the peer may be allowed to open: X(NAME, type on the wire, what its type-specific data are). */
+#define MSSH_CONNECTION_KINDS(X)                                                                             \
+    X(X11, "x11", ORIGINATOR)                                 /* RFC 4254 6.3.2 */                           \
+    X(AGENT, "auth-agent@openssh.com", NOTHING)               /* PROTOCOL.agent of OpenSSH */                \
+    X(TCPIP, "forwarded-tcpip", ADDRESS_AND_ORIGINATOR)       /* RFC 4254 7.2 */                             \
+    X(STREAMLOCAL, "forwarded-streamlocal@openssh.com", PATH) /* PROTOCOL of OpenSSH, 2.4 */
+
+typedef enum mssh_kind {
+#define MSSH_KIND_ENUM(id, type, form) MSSH_KIND_##id,
+    MSSH_CONNECTION_KINDS(MSSH_KIND_ENUM)
+#undef MSSH_KIND_ENUM
+        MSSH_N_KINDS
+} mssh_kind;
+
 typedef struct mssh_connection_options {
     size_t max_channels;       /* 0: 1024 */
     uint32_t initial_window;   /* 0: 2 MiB */
@@ -26,7 +40,10 @@ typedef struct mssh_connection_options {
 
 typedef enum mssh_connection_event_type {
     MSSH_CONNECTION_NONE,
-    MSSH_CONNECTION_OPENED,      /* channel: our open was confirmed */
+    MSSH_CONNECTION_OPENED, /* channel: our open was confirmed */
+    MSSH_CONNECTION_ASKED,  /* channel: the peer wants to open it, see mssh_connection_want; name: its type,
+                               data: the address or path it was connected to, reason: the port, language and
+                               origin_port: whom it comes from */
     MSSH_CONNECTION_OPEN_FAILED, /* channel (released by this), reason, data: text, language */
     MSSH_CONNECTION_DATA,        /* channel, stream, data: keep it (mssh_channel_keep) or consume it
                                     (mssh_channel_consumed) */
@@ -51,6 +68,7 @@ typedef struct mssh_connection_event {
     mssh_slice data;
     mssh_slice language;
     uint32_t reason;
+    uint32_t origin_port;
     bool success;
 } mssh_connection_event;
 
@@ -78,6 +96,19 @@ int mssh_connection_request(mssh_connection *connection, mssh_slice name, bool w
 int mssh_connection_open(mssh_connection *connection, mssh_slice type, mssh_slice data,
                          mssh_channel *channel);
 
+/* Says whether channels of a kind are wanted; none is at first. An open of a wanted kind becomes ASKED, and
+ * waits for mssh_channel_accept or mssh_channel_refuse. All others are refused at once, and nothing is kept
+ * of them: an unwanted one or one whose fields cannot be true as ADMINISTRATIVELY_PROHIBITED, any when there
+ * are max_channels as RESOURCE_SHORTAGE, one of an unknown type as UNKNOWN_CHANNEL_TYPE. */
+void mssh_connection_want(mssh_connection *connection, mssh_kind kind, bool wanted);
+
+/* Opens a channel that was ASKED for. MSSH_ERR_STATE when it is open already. */
+int mssh_channel_accept(mssh_connection *connection, mssh_channel channel);
+
+/* Refuses a channel that was ASKED for, with a reason of RFC 4254 5.1 and a text of at most 64 bytes; the
+ * handle is given up. MSSH_ERR_STATE when it is open already. */
+int mssh_channel_refuse(mssh_connection *connection, mssh_channel channel, uint32_t reason, mssh_slice text);
+
 /* Sends a channel request; may be called as soon as the channel is opened. With want_reply a REPLY follows,
  * in order. MSSH_ERR_STATE after close. */
 int mssh_channel_request(mssh_connection *connection, mssh_channel channel, mssh_slice name, bool want_reply,
@@ -88,14 +119,18 @@ int mssh_channel_request(mssh_connection *connection, mssh_channel channel, mssh
 int mssh_channel_write(mssh_connection *connection, mssh_channel channel, mssh_stream stream,
                        mssh_slice bytes, size_t *taken);
 
+/* Bytes, of one packet, that mssh_channel_write is sure to take now; 0 as well where nothing can be written
+ * any more. */
+size_t mssh_channel_room(mssh_connection *connection, mssh_channel channel);
+
 /* Sends EOF; once. */
 int mssh_channel_eof(mssh_connection *connection, mssh_channel channel);
 
 /* Sends CLOSE; once. Data that still come are dropped. */
 int mssh_channel_close(mssh_connection *connection, mssh_channel channel);
 
-/* Gives the handle up, with what is kept in it; sends CLOSE if that was not done. The slot is used again when
- * both sides have closed. */
+/* Gives the handle up, with what is kept in it; sends CLOSE if that was not done, or refuses what was only
+ * ASKED for. The slot is used again when both sides have closed. */
 void mssh_channel_release(mssh_connection *connection, mssh_channel channel);
 
 /* Stores data of a DATA event in the channel. */

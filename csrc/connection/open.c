@@ -5,17 +5,12 @@
  * announces more than it can take is not put to the test. */
 enum { MAX_SENT_PACKET = 65536 };
 
-/* The channel types that are known, none of which is wanted here unless it was asked for. */
-static const char *const known_types[] = {
-    "session",
-    "x11",
-    "auth-agent@openssh.com",
-    "forwarded-tcpip",
-    "forwarded-streamlocal@openssh.com",
-    "direct-tcpip",
-    "direct-streamlocal@openssh.com",
-    "tun@openssh.com",
-};
+void mssh_channel_set_peer(mssh_channel_slot *slot, uint32_t peer_id, uint32_t window, uint32_t max_packet)
+{
+    slot->peer_id = peer_id;
+    slot->send_window = window;
+    slot->send_max = max_packet < MAX_SENT_PACKET ? max_packet : MAX_SENT_PACKET;
+}
 
 int mssh_connection_open(mssh_connection *connection, mssh_slice type, mssh_slice data, mssh_channel *channel)
 {
@@ -58,9 +53,7 @@ int mssh_handle_open_confirmation(mssh_connection *connection, mssh_channel_slot
     if (max_packet == 0)
         return mssh_connection_reject(connection, slot, "maximum packet size 0");
     slot->phase = MSSH_CHANNEL_OPEN;
-    slot->peer_id = peer_id;
-    slot->send_window = window;
-    slot->send_max = max_packet < MAX_SENT_PACKET ? max_packet : MAX_SENT_PACKET;
+    mssh_channel_set_peer(slot, peer_id, window, max_packet);
     if (slot->close_wanted)
         return mssh_channel_send_close(connection, slot);
     event->type = MSSH_CONNECTION_OPENED;
@@ -87,35 +80,4 @@ int mssh_handle_open_failure(mssh_connection *connection, mssh_channel_slot *slo
     }
     mssh_channel_drop(connection, slot);
     return 0;
-}
-
-static bool is_known(mssh_slice type)
-{
-    for (size_t i = 0; i < sizeof known_types / sizeof known_types[0]; i++)
-        if (mssh_slice_is(type, known_types[i]))
-            return true;
-    return false;
-}
-
-/* CHANNEL_OPEN (RFC 4254 5.1): string channel type, uint32 sender channel, uint32 initial window size, uint32
- * maximum packet size, type-specific data. Refused without keeping anything of it. */
-int mssh_handle_open(mssh_connection *connection, mssh_channel_slot *slot, mssh_reader *reader,
-                     mssh_connection_event *event)
-{
-    mssh_slice type = mssh_read_string(reader);
-    uint32_t peer_id = mssh_read_u32(reader);
-    mssh_head head = mssh_head_of(MSSH_MSG_CHANNEL_OPEN_FAILURE);
-    bool known = is_known(type);
-
-    (void)slot;
-    (void)event;
-    (void)mssh_read_u32(reader);
-    (void)mssh_read_u32(reader);
-    if (!mssh_reader_ok(reader))
-        return mssh_connection_malformed(connection, MSSH_MSG_CHANNEL_OPEN);
-    mssh_head_u32(&head, peer_id);
-    mssh_head_u32(&head, known ? MSSH_OPEN_ADMINISTRATIVELY_PROHIBITED : MSSH_OPEN_UNKNOWN_CHANNEL_TYPE);
-    mssh_head_string(&head, mssh_slice_of_text(known ? "not requested" : "unknown channel type"));
-    mssh_head_string(&head, MSSH_SLICE_EMPTY);
-    return mssh_head_send(&head, connection, MSSH_SLICE_EMPTY);
 }

@@ -143,7 +143,39 @@ static int state(lua_State *L)
     return 1;
 }
 
+/* c:want(kind, wanted): kinds by their number, from 0 */
+static int want(lua_State *L)
+{
+    mssh_connection_want(connection_of(L), (mssh_kind)luaL_checkinteger(L, 2), lua_toboolean(L, 3));
+    return 0;
+}
+
+/* c:accept(channel) -> true, or nil, err */
+static int accept_channel(lua_State *L)
+{
+    return mssh_testing_push_result(L, mssh_channel_accept(connection_of(L), check_channel(L)));
+}
+
+/* c:refuse(channel, reason, text) -> true, or nil, err */
+static int refuse_channel(lua_State *L)
+{
+    return mssh_testing_push_result(L, mssh_channel_refuse(connection_of(L), check_channel(L),
+                                                           (uint32_t)luaL_checkinteger(L, 3),
+                                                           mssh_testing_opt_slice(L, 4)));
+}
+
+/* c:room(channel) -> bytes */
+static int room(lua_State *L)
+{
+    lua_pushinteger(L, (lua_Integer)mssh_channel_room(connection_of(L), check_channel(L)));
+    return 1;
+}
+
 static const luaL_Reg methods[] = {
+    {"want", want},
+    {"accept", accept_channel},
+    {"refuse", refuse_channel},
+    {"room", room},
     {"global_request", global_request},
     {"open", open_channel},
     {"request", request},

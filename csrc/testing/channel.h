@@ -11,8 +11,8 @@
 /* The connection of the object at index 1; raises when it is none. */
 typedef mssh_connection *mssh_testing_connection_of(lua_State *L);
 
-/* Adds the methods global_request, open, request, write, eof, close_channel, release, keep, kept, take,
- * consumed and state to the table on top of the stack. */
+/* Adds the methods want, accept, refuse, room, global_request, open, request, write, eof, close_channel,
+ * release, keep, kept, take, consumed and state to the table on top of the stack. */
 void mssh_testing_add_channel_methods(lua_State *L, mssh_testing_connection_of *of);
 
 /* The options in the table at an index; zeros where there is none. */

@@ -77,8 +77,8 @@ static int connection_close(lua_State *L)
 static int connection_handle(lua_State *L)
 {
     static const char *const names[] = {
-        "none",  "opened",      "open_failed", "data",    "window",       "eof",           "closed",
-        "reply", "exit_status", "exit_signal", "request", "global_reply", "global_request"};
+        "none",   "opened", "asked",       "open_failed", "data",    "window",       "eof",
+        "closed", "reply",  "exit_status", "exit_signal", "request", "global_reply", "global_request"};
     connection_box *self = check(L);
     mssh_slice payload = mssh_testing_copy_slice(L, 2);
     mssh_connection_event event = {0};

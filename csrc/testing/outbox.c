@@ -174,5 +174,6 @@ void mssh_testing_set_connection_event(lua_State *L, const mssh_connection_event
     mssh_testing_set_slice(L, "data", event->data);
     mssh_testing_set_slice(L, "language", event->language);
     mssh_testing_set_integer(L, "reason", event->reason);
+    mssh_testing_set_integer(L, "origin_port", event->origin_port);
     mssh_testing_set_boolean(L, "success", event->success);
 }

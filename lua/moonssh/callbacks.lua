@@ -15,6 +15,8 @@ local callbacks = {}
 -- So many handlers of a session may wait; beyond that, those that can be done without are dropped and counted.
 local MAX_WAITING = 256
 
+local RESOURCE_SHORTAGE = 4 -- SSH_OPEN_RESOURCE_SHORTAGE, RFC 4254 5.1
+
 -- The types that answer a request of an agent's peer: see moonssh.agent_server.
 local answering = {
    start = function(f, session, request)
@@ -26,7 +28,8 @@ local answering = {
 }
 
 -- One row a type. `start` calls the handler with what the event brought; a row without it is called in place.
--- `without` is told when there is no handler any more.
+-- `without` is told when there is no handler any more. Where the server opens a channel, `default` serves it when
+-- there is no handler, and `possible` says whether it can.
 local rows = {
    ignore = {
       droppable = true,
@@ -49,7 +52,19 @@ local rows = {
    send = {},
    recv = {},
    x11 = {},
-   authagent = {},
+   authagent = {
+      opens = true,
+      start = function(f, session, channel)
+         f(session, channel, session.abstract)
+      end,
+      possible = function(session)
+         local handlers = session._callbacks
+         return session._agent_path ~= nil or handlers.authagent_identities ~= nil or handlers.authagent_sign ~= nil
+      end,
+      default = function(_, session, channel)
+         require "moonssh.agent_server".serve(session, channel)
+      end,
+   },
    authagent_identities = answering,
    authagent_sign = answering,
 }
@@ -82,6 +97,21 @@ function callbacks.queue(session, cbtype, a, b, c)
    end
 end
 
+--- Whether a channel that the server opens for a type would be served: by a handler, or by default.
+function callbacks.serves(session, cbtype)
+   local row = rows[cbtype]
+   return session._callbacks[cbtype] ~= nil or row.possible ~= nil and row.possible(session)
+end
+
+--- Notes that a channel which the server wants to open is to be served.
+---@param open moonssh.open
+function callbacks.queue_open(session, cbtype, open)
+   local queue = session._queue
+   local last = queue.last
+   queue[last + 1], queue[last + 2] = cbtype, open
+   queue.last = last + 4
+end
+
 local function failure_of(cbtype, failure)
    local message = ("error in the %s callback: %s"):format(cbtype, errors.text(failure.cause))
    return errors.new("callback", message, {
@@ -103,22 +133,56 @@ local function finish(fiber)
    end
 end
 
-local function start(session, cbtype, a, b, c)
-   local f = session._callbacks[cbtype]
-   local row = rows[cbtype]
-   if not f then
-      return row.without and row.without(a)
-   elseif row.droppable and session._handlers_waiting >= MAX_WAITING then
-      session._callbacks_dropped = session._callbacks_dropped + 1
-      return
-   end
-   local fiber = builtin.start(row.start, finish, f, session, a, b, c)
+-- Notes that a handler has been started. → the error with which it has ended already
+local function started(session, cbtype, fiber)
    if not fiber.done then
       fiber.waits_for, fiber.cbtype = session, cbtype
       session._handlers_waiting = session._handlers_waiting + 1
    elseif fiber.results and not fiber.results[1] then
       return failure_of(cbtype, fiber.results[2])
    end
+end
+
+-- Serves a channel; one whose handler fails is closed.
+local function serve_channel(serve, f, session, channel, open)
+   local guard <close> = channel:_closer()
+   serve(f, session, channel, open)
+   guard.done = true
+end
+
+-- Accepts a channel and has it served.
+local function start_open(session, cbtype, open)
+   local f = session._callbacks[cbtype]
+   local row = rows[cbtype]
+   if not callbacks.serves(session, cbtype) then
+      return open:refuse()
+   elseif session._handlers_waiting >= MAX_WAITING then
+      return open:refuse(RESOURCE_SHORTAGE, "too many connections wait")
+   end
+   local channel = open:accept()
+   if not channel then
+      return
+   elseif f then
+      return started(session, cbtype,
+         builtin.start(serve_channel, finish, row.start, f, session, channel, open))
+   end
+   -- What goes on by itself is nothing that loop.run would wait for.
+   started(session, cbtype,
+      builtin.spawn_background(serve_channel, finish, row.default, nil, session, channel, open))
+end
+
+local function start(session, cbtype, a, b, c)
+   local f = session._callbacks[cbtype]
+   local row = rows[cbtype]
+   if row.opens then
+      return start_open(session, cbtype, a)
+   elseif not f then
+      return row.without and row.without(a)
+   elseif row.droppable and session._handlers_waiting >= MAX_WAITING then
+      session._callbacks_dropped = session._callbacks_dropped + 1
+      return
+   end
+   return started(session, cbtype, builtin.start(row.start, finish, f, session, a, b, c))
 end
 
 --- Starts the handlers that are queued. The queue is one for all who get here, also from within a handler, so that

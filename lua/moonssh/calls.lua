@@ -80,7 +80,7 @@ end
 local function start(self, fname, index, options, name, data)
    options = args.options(fname, index, options, start_options)
    check_stderr(fname, index, options.stderr)
-   return open_session(self, options, requests.plan(fname, index, options, name, data))
+   return open_session(self, options, requests.plan(fname, index, options, self, name, data))
 end
 
 --- Opens a session channel on which nothing is started yet. → channel | nil, err

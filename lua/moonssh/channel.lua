@@ -3,6 +3,7 @@
 local args = require "moonssh.args"
 local errors = require "moonssh.errors"
 local expect = require "moonssh.expect"
+local grants = require "moonssh.grants"
 local pump = require "moonssh.pump"
 local Reader = require "moonssh.reader"
 local requests = require "moonssh.requests"
@@ -35,6 +36,7 @@ function Channel.new(session, ch, plan, opened)
       _eof = false, -- the peer sends no more data
       _ended = false, -- the peer has closed it
       _released = false, -- the handle is given back
+      _gate = false, -- what has yet to see the first bytes: its look(channel) is called when something came
    }, Channel)
    self.stdout = Reader.new(self, 0)
    self.stderr = Reader.new(self, 1)
@@ -51,8 +53,9 @@ Channel._check = check
 
 -- Events -------------------------------------------------------------------------------------------------------------
 
--- Queues a request; one that wants an answer is returned, to be waited for.
-local function request(self, name, want_reply, data)
+-- Queues a request; one that wants an answer is returned, to be waited for. `grant` is what it allows the server to
+-- do, see moonssh.grants: { type =, … }.
+local function request(self, name, want_reply, data, grant)
    local ok, code, message = self._session._core:channel_request(self._ch, name, want_reply, data)
    if not ok then
       if code == "limit" and #data > LONGEST then
@@ -61,6 +64,10 @@ local function request(self, name, want_reply, data)
       return nil, self._session.failure or errors.from_core(code, message)
    end
    local record = { name = name }
+   if grant then
+      record.grants, record.optional = grant.type, grant.optional
+      grants.add(self._session, self._ch, grant.type, grant)
+   end
    if want_reply then
       table.insert(self._requests, record)
    end
@@ -71,7 +78,7 @@ end
 function Channel:_opened()
    self._state = "open"
    for i, planned in ipairs(self._plan or {}) do
-      local record, err = request(self, planned[1], planned[2], planned[3])
+      local record, err = request(self, planned[1], planned[2], planned[3], planned[4])
       self._plan[i] = record or planned
       self._plan_error = self._plan_error or err
    end
@@ -195,7 +202,7 @@ function Channel:_await_start(deadline)
       return nil, self._plan_error
    end
    for _, record in ipairs(ok and self._plan or {}) do
-      if ok and record.name and record.name ~= "env" then
+      if ok and record.name and record.name ~= "env" and not record.optional then
          ok, err = await_answer(self, record, deadline)
       end
    end
@@ -209,13 +216,13 @@ local function gone()
 end
 
 -- Sends a request and waits for its answer.
-local function start(self, name, data, timeout)
+local function start(self, name, data, timeout, grant)
    if self._session.failure then
       return nil, self._session.failure
    elseif self._ended then
       return nil, gone()
    end
-   local record, err = request(self, name, true, data)
+   local record, err = request(self, name, true, data, grant)
    if not record then
       return nil, err
    end
@@ -245,6 +252,18 @@ function Channel:setenv(name, value, timeout)
    args.check("setenv", 1, name, "string")
    args.check("setenv", 2, value, { "string", "number" })
    return start(self, "env", requests.env("setenv", 1, name, value), timeout)
+end
+
+--- Asks for the agent to be forwarded: from then on, and until this channel has ended, the server may open channels to
+--- it, which the handler `authagent` gets. → true | nil, err
+---@param timeout? number
+---@return true|nil
+---@return moonssh.error? err
+function Channel:request_agent(timeout)
+   check(self, "request_agent")
+   args.optional("request_agent", 1, timeout, "number")
+   local name, data, grant = requests.agent()
+   return start(self, name, data, timeout, grant)
 end
 
 --- Starts a command: a string for the remote shell, or a list of words. → true | nil, err
@@ -519,6 +538,7 @@ function Channel:close()
       return
    end
    session._channels[self._ch] = nil
+   grants.forget(session, self._ch)
    if not self._released then
       self._released = true
       session._core:channel_release(self._ch)

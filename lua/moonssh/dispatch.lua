@@ -6,6 +6,7 @@
 
 local callbacks = require "moonssh.callbacks"
 local errors = require "moonssh.errors"
+local grants = require "moonssh.grants"
 
 local dispatch = {}
 
@@ -99,6 +100,10 @@ function on.global_reply(session, success, data)
    session._stamp = session._batch
 end
 
+function on.asked(session, ...)
+   require "moonssh.incoming".asked(session, ...)
+end
+
 function on.opened(session, ch)
    local channel = session._channels[ch]
    if channel then
@@ -123,6 +128,9 @@ function on.data(session, ch, stream, bytes)
       local reader = stream == 0 and channel.stdout or channel.stderr
       if not bytes then
          reader.may_keep = true
+         if channel._gate then
+            channel._gate:look(channel)
+         end
       else
          local last = reader.last + 1
          reader[last], reader.last = bytes, last
@@ -147,15 +155,22 @@ on.window = channel_event(function() end)
 
 on.eof = channel_event(function(channel)
    channel._eof = true
+   if channel._gate then
+      channel._gate:look(channel)
+   end
 end)
 
 on.closed = channel_event(function(channel)
    channel._eof, channel._ended = true, true
+   grants.forget(channel._session, channel._ch)
 end)
 
 on.reply = channel_event(function(channel, success)
    local request = table.remove(channel._requests, 1)
    if request then
+      if request.grants then
+         success = grants.answered(channel._session, channel._ch, request.grants, success)
+      end
       request.done, request.success = true, success
    end
 end)

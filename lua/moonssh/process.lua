@@ -20,6 +20,7 @@ local DIRECT_BUDGET = 4 * 1024 * 1024
 ---@field merge? boolean stderr into stdout
 ---@field max_output? integer bytes of a stream that are collected, default 256 MiB
 ---@field env? table<string, string|number>
+---@field forward_agent? boolean
 ---@field pty? boolean|moonssh.pty
 ---@field timeout? number
 
@@ -211,7 +212,7 @@ local GiveUp = {
 function process.run(session, command, options)
    local line = requests.command("run", command)
    options = args.options("run", 2, options, option_types)
-   local plan = requests.plan("run", 2, options, "exec", requests.string(line))
+   local plan = requests.plan("run", 2, options, session, "exec", requests.string(line))
    if options.max_output and options.max_output < 0 then
       args.bad("run", 2, "option 'max_output': negative")
    end

@@ -12,6 +12,7 @@
 local callbacks = require "moonssh.callbacks"
 local dispatch = require "moonssh.dispatch"
 local errors = require "moonssh.errors"
+local grants = require "moonssh.grants"
 local loop = require "moonssh.loop"
 local trace = require "moonssh.trace"
 local transport = require "moonssh.transport"
@@ -98,7 +99,9 @@ end
 function pump.release_dropped(session)
    local dropped = session._dropped
    while dropped[1] do
-      session._core:channel_release(table.remove(dropped))
+      local ch = table.remove(dropped)
+      session._core:channel_release(ch)
+      grants.forget(session, ch)
    end
 end
 

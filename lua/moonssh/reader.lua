@@ -37,7 +37,10 @@ end
 --- Bytes kept in the core.
 function Reader:kept()
    local channel = self._channel
-   return channel._released and 0 or channel._session._core:channel_kept(channel._ch, self._stream)
+   if channel._released or channel._gate then
+      return 0
+   end
+   return channel._session._core:channel_kept(channel._ch, self._stream)
 end
 
 --- Bytes there are.
@@ -55,7 +58,7 @@ end
 --- Moves up to `max` bytes from the core to the list.
 function Reader:pull(max)
    local channel = self._channel
-   if max > 0 and not channel._released then
+   if max > 0 and not channel._released and not channel._gate then
       local bytes = channel._session._core:channel_take(channel._ch, self._stream, max)
       if bytes then
          self:append(bytes)

@@ -15,12 +15,14 @@ local requests = {}
 ---@class moonssh.start_options
 ---@field env? table<string, string|number>
 ---@field pty? boolean|moonssh.pty
+---@field forward_agent? boolean
 ---@field stderr? "keep"|"discard"|"merge"|fun(chunk: string)
 ---@field timeout? number
 
 --- Options of whatever starts something on a channel.
 requests.options = {
    env = "table",
+   forward_agent = "boolean",
    pty = { "boolean", "table" },
    timeout = "number",
 }
@@ -140,10 +142,29 @@ function requests.string(text)
    return string.pack(">s4", text)
 end
 
---- What is to be sent on a new channel: variables (unanswered), a terminal, and the request that starts it.
---- Each is { name, want_reply, data }.
-function requests.plan(fname, index, options, name, data)
+--- auth-agent-req@openssh.com: its name and data, and what it grants.
+function requests.agent()
+   return "auth-agent-req@openssh.com", "", { type = "auth-agent@openssh.com" }
+end
+
+-- What is to be forwarded for a command. What the session asks for in general may be refused, as with `ssh -A`.
+local function plan_forwarding(plan, options, session)
+   local agent = options.forward_agent
+   if agent == nil then
+      agent = session._options.forward_agent
+   end
+   if agent then
+      local name, data, grant = requests.agent()
+      grant.optional = options.forward_agent == nil
+      table.insert(plan, { name, true, data, grant })
+   end
+end
+
+--- What is to be sent on a new channel: what is to be forwarded, a terminal, variables (unanswered), and the request
+--- that starts it. Each is { name, want_reply, data, grant }.
+function requests.plan(fname, index, options, session, name, data)
    local plan = {}
+   plan_forwarding(plan, options, session)
    if options.pty then
       table.insert(plan, { "pty-req", true, requests.pty(fname, index, options.pty) })
    end

@@ -19,6 +19,7 @@ local transport = require "moonssh.transport"
 ---@field algorithms? string|{ kex: any, host_key: any, cipher: any, mac: any, compression: any } a preset, or lists
 ---@field callbacks? table<string, function> by type
 ---@field compression? boolean zlib@openssh.com first
+---@field forward_agent? boolean for all commands that do not say otherwise
 ---@field keepalive? { interval: number, count: integer }
 ---@field limits? { window: integer, packet: integer, channels: integer, queue: integer }
 ---@field loop? moonssh.adapter
@@ -89,6 +90,7 @@ Session.options = {
    algorithms = { "table", "string" },
    callbacks = "table",
    compression = "boolean",
+   forward_agent = "boolean",
    keepalive = "table",
    limits = "table",
    loop = "table",
@@ -210,6 +212,9 @@ function Session.new(options)
       _empty = 0, -- answers of recv in a row that brought nothing
       _refused = 0, -- answers of send in a row that took nothing
       _channels = setmetatable({}, { __mode = "v" }), -- handle → channel
+      _agent_granted = false,
+      _grants = {}, -- what the server may open: see moonssh.grants
+      _incoming = {}, -- type → who answers opens of it: see moonssh.incoming
       _dropped = {}, -- handles of channels that were collected
       _auth_events = {},
       _global_requests = {}, -- those that are to be answered, oldest first

@@ -28,6 +28,9 @@
 --    on          kind (of spec.support.messages) or number → function(server, message); true as its result: nothing
 --                else is done with the message
 --
+-- server:open(type, data) opens a channel from its side, and gives its end: `peer` is set when the client has confirmed
+-- it, `refused` = { reason, text } when it has not; what is written before waits.
+--
 -- What it leaves: log, a list of the messages received; failed, the failure of its transport; session channels by
 -- their number in channels; user and method of the login.
 
@@ -40,7 +43,7 @@ local Channel = {}
 Channel.__index = Channel
 
 function Channel:flush()
-   while self.queue[1] and not self.closed do
+   while self.queue[1] and self.peer and not self.closed do
       local item = self.queue[1]
       if item.payload then
          table.remove(self.queue, 1)
@@ -113,6 +116,11 @@ end
 
 function commands.exit(channel, status)
    channel:finish(tonumber(status))
+end
+
+local function new_channel(server, id, fields)
+   fields.server, fields.id, fields.left, fields.received, fields.queue = server, id, server.window, "", {}
+   return setmetatable(fields, Channel)
 end
 
 local function default_exec(channel, line)
@@ -191,6 +199,15 @@ end
 function ScriptedServer:send_raw(payload)
    self.transport:send_raw(payload)
    return self
+end
+
+function ScriptedServer:open(type, data, window)
+   local channel = new_channel(self, self.n_channels, { window = 0, packet = 0 })
+   self.n_channels = self.n_channels + 1
+   self.channels[channel.id] = channel
+   channel.left = window or channel.left
+   self:send(messages.channel_open(type, channel.id, channel.left, self.packet, data))
+   return channel
 end
 
 function ScriptedServer:rekey()
@@ -359,10 +376,8 @@ function handlers.channel_open(self, message)
    elseif message.type ~= "session" and not opened then
       return self:send(messages.open_failure(message.sender, 3, "unknown channel type", ""))
    end
-   local channel = setmetatable({
-      server = self, id = self.n_channels, peer = message.sender, window = message.window, packet = message.packet,
-      left = self.window, received = "", queue = {},
-   }, Channel)
+   local channel = new_channel(self, self.n_channels,
+      { peer = message.sender, window = message.window, packet = message.packet })
    self.n_channels = self.n_channels + 1
    self.channels[channel.id] = channel
    self:send(messages.open_confirmation(channel.peer, channel.id, self.window, self.packet))
@@ -431,8 +446,18 @@ function handlers.channel_close(self, message)
    end
 end
 
-function handlers.open_confirmation() end
-function handlers.open_failure() end
+function handlers.open_confirmation(self, message)
+   local channel = channel_of(self, message)
+   channel.peer, channel.window, channel.packet = message.sender, message.window, message.packet
+   channel:flush()
+end
+
+function handlers.open_failure(self, message)
+   local channel = channel_of(self, message)
+   self.channels[channel.id] = nil
+   channel.refused = { message.reason, message.text }
+end
+
 function handlers.channel_success() end
 function handlers.channel_failure() end
 function handlers.request_success() end
