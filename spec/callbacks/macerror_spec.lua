@@ -129,7 +129,8 @@ for _, mode in ipairs(modes) do
          else
             -- It is the first packet of the stream, so that anybody can inflate it.
             local inflated = python.run(
-               "import zlib; print(zlib.decompressobj().decompress(bytes.fromhex(lines[0])).hex())", { hex.encode(seen[2]) })
+               "import zlib; print(zlib.decompressobj().decompress(bytes.fromhex(lines[0])).hex())",
+               { hex.encode(seen[2]) })
             assert.equal(messages.ignore("damaged"), hex.decode(inflated[1]))
          end
       end)
