@@ -14,23 +14,51 @@ static mssh_kem *kem_new(mssh_mem *mem, mssh_kem_id id, const mssh_kem_ops *ops)
     return kem;
 }
 
-mssh_kem *mssh_kem_new(mssh_mem *mem, mssh_kem_id id)
+static mssh_kem *hybrid_new(mssh_mem *mem, mssh_kem_id id)
 {
-    unsigned group_bits[2] = {0, 0};
+    mssh_kem *kem = kem_new(mem, id, &mssh_kem_hybrid_ops);
+
+    if (kem != NULL && mssh_kem_hybrid_begin(kem) != 0) {
+        mssh_kem_free(kem);
+        kem = NULL;
+    }
+    return kem;
+}
+
+/* Over the group of the standards with this many bits. */
+static mssh_kem *group_new(mssh_mem *mem, unsigned bits)
+{
+    unsigned group_bits[2] = {bits, bits};
     mssh_slice p, g;
     mssh_kem *kem = NULL;
 
+    mssh_kem_standard_group(bits, &p, &g);
+    return mssh_kem_new_group(mem, p, g, group_bits, &kem) == 0 ? kem : NULL;
+}
+
+mssh_kem *mssh_kem_new(mssh_mem *mem, mssh_kem_id id)
+{
     switch (id) {
     case MSSH_KEM_X25519:
     case MSSH_KEM_P256:
     case MSSH_KEM_P384:
     case MSSH_KEM_P521:
         return kem_new(mem, id, &mssh_kem_curve_ops);
+    case MSSH_KEM_MLKEM768_X25519:
+    case MSSH_KEM_SNTRUP761_X25519:
+        return hybrid_new(mem, id);
+    case MSSH_KEM_DH1:
+        return group_new(mem, 1024);
     case MSSH_KEM_DH14:
+        return group_new(mem, 2048);
+    case MSSH_KEM_DH15:
+        return group_new(mem, 3072);
     case MSSH_KEM_DH16:
-        group_bits[0] = group_bits[1] = id == MSSH_KEM_DH14 ? 2048 : 4096;
-        mssh_kem_standard_group(group_bits[0], &p, &g);
-        return mssh_kem_new_group(mem, p, g, group_bits, &kem) == 0 ? kem : NULL;
+        return group_new(mem, 4096);
+    case MSSH_KEM_DH17:
+        return group_new(mem, 6144);
+    case MSSH_KEM_DH18:
+        return group_new(mem, 8192);
     case MSSH_KEM_DH_GROUP:
         break;
     }
@@ -83,9 +111,13 @@ int mssh_kem_encapsulate(mssh_kem *kem, mssh_slice peer, mssh_buf *public_value,
 
     if (kem->has_keypair)
         return MSSH_ERR_STATE;
-    rc = kem->ops->keypair(kem, &ours);
-    if (rc == 0)
-        rc = kem->ops->derive(kem, peer, &shared);
+    if (kem->ops->encapsulate != NULL) {
+        rc = kem->ops->encapsulate(kem, peer, &ours, &shared);
+    } else {
+        rc = kem->ops->keypair(kem, &ours);
+        if (rc == 0)
+            rc = kem->ops->derive(kem, peer, &shared);
+    }
     if (rc == 0)
         rc = mssh_buf_append(public_value, ours.bytes, ours.len);
     if (rc == 0)

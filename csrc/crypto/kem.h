@@ -1,7 +1,7 @@
 /*
  * Key exchange as a KEM. The initiator (client) makes a key pair and sends its public value; the responder
  * encapsulates to it: it sends a public value of its own and has the secret; the initiator decapsulates.
- * Diffie-Hellman, elliptic curves and hybrids all fit.
+ * Diffie-Hellman, elliptic curves and hybrids with a post-quantum KEM all fit.
  *
  * Public values are the content of the wire's string field. For finite-field DH that is the content of an
  * mpint (RFC 4253 8): no needless leading zero, a zero byte before a set top bit; anything else is rejected.
@@ -16,13 +16,19 @@ typedef enum mssh_kem_id {
     MSSH_KEM_P256,   /* RFC 5656; only the uncompressed form, on the curve */
     MSSH_KEM_P384,
     MSSH_KEM_P521,
+    MSSH_KEM_MLKEM768_X25519, /* hybrids: the post-quantum value, then X25519's; the secret is a hash */
+    MSSH_KEM_SNTRUP761_X25519,
+    MSSH_KEM_DH1,  /* 1024 bits, RFC 2409's second group: too short, for old devices alone */
     MSSH_KEM_DH14, /* RFC 3526 groups; 1 < f < p-1, enough bits set */
+    MSSH_KEM_DH15,
     MSSH_KEM_DH16,
+    MSSH_KEM_DH17,
+    MSSH_KEM_DH18,
     MSSH_KEM_DH_GROUP, /* a group given by the server (RFC 4419): see mssh_kem_new_group */
 } mssh_kem_id;
 
-/* Longest public value and secret, in bytes (8192-bit group). */
-#define MSSH_KEM_PUBLIC_MAX 1040
+/* Longest public value (ML-KEM-768 with X25519) and secret (8192-bit group), in bytes. */
+#define MSSH_KEM_PUBLIC_MAX 1216
 #define MSSH_KEM_SECRET_MAX 1040
 
 typedef struct mssh_kem mssh_kem;
@@ -50,7 +56,7 @@ int mssh_kem_encapsulate(mssh_kem *kem, mssh_slice peer, mssh_buf *public_value,
 int mssh_kem_decapsulate(mssh_kem *kem, mssh_slice peer, mssh_buf *secret);
 
 /* The group (p, g) the server offers for a group exchange of about `bits` bits: the RFC 3526 group that fits
- * best. Static. */
+ * best; exactly 1024: RFC 2409's. Static. */
 void mssh_kem_standard_group(unsigned bits, mssh_slice *p, mssh_slice *g);
 
 #endif

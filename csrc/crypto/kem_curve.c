@@ -110,4 +110,4 @@ static void wipe(mssh_kem *kem)
     kem->state = NULL;
 }
 
-const mssh_kem_ops mssh_kem_curve_ops = {keypair, derive, wipe};
+const mssh_kem_ops mssh_kem_curve_ops = {keypair, derive, NULL, wipe};

@@ -157,4 +157,4 @@ out:
     return rc;
 }
 
-const mssh_kem_ops mssh_kem_dh_ops = {keypair, derive, wipe};
+const mssh_kem_ops mssh_kem_dh_ops = {keypair, derive, NULL, wipe};

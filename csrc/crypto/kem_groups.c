@@ -1,7 +1,16 @@
-/* The MODP groups of RFC 3526: p = 2^n - 2^(n-64) - 1 + 2^64 * (floor(2^(n-130) * pi) + c), generator 2. */
+/* The MODP groups of RFC 3526, and the second one of RFC 2409: p = 2^n - 2^(n-64) - 1 + 2^64 *
+ * (floor(2^(n-130) * pi) + c), generator 2. */
 #include "crypto/kem.h"
 
 /* clang-format off */
+static const char prime_1024[] =
+    "\xff\xff\xff\xff\xff\xff\xff\xff\xc9\x0f\xda\xa2\x21\x68\xc2\x34\xc4\xc6\x62\x8b\x80\xdc\x1c\xd1"
+    "\x29\x02\x4e\x08\x8a\x67\xcc\x74\x02\x0b\xbe\xa6\x3b\x13\x9b\x22\x51\x4a\x08\x79\x8e\x34\x04\xdd"
+    "\xef\x95\x19\xb3\xcd\x3a\x43\x1b\x30\x2b\x0a\x6d\xf2\x5f\x14\x37\x4f\xe1\x35\x6d\x6d\x51\xc2\x45"
+    "\xe4\x85\xb5\x76\x62\x5e\x7e\xc6\xf4\x4c\x42\xe9\xa6\x37\xed\x6b\x0b\xff\x5c\xb6\xf4\x06\xb7\xed"
+    "\xee\x38\x6b\xfb\x5a\x89\x9f\xa5\xae\x9f\x24\x11\x7c\x4b\x1f\xe6\x49\x28\x66\x51\xec\xe6\x53\x81"
+    "\xff\xff\xff\xff\xff\xff\xff\xff";
+
 static const char prime_2048[] =
     "\xff\xff\xff\xff\xff\xff\xff\xff\xc9\x0f\xda\xa2\x21\x68\xc2\x34\xc4\xc6\x62\x8b\x80\xdc\x1c\xd1"
     "\x29\x02\x4e\x08\x8a\x67\xcc\x74\x02\x0b\xbe\xa6\x3b\x13\x9b\x22\x51\x4a\x08\x79\x8e\x34\x04\xdd"
@@ -145,13 +154,14 @@ typedef struct group_row {
 
 /* Smallest first. */
 static const group_row rows[] = {
-    {2048, prime_2048}, {3072, prime_3072}, {4096, prime_4096}, {6144, prime_6144}, {8192, prime_8192},
+    {1024, prime_1024}, {2048, prime_2048}, {3072, prime_3072},
+    {4096, prime_4096}, {6144, prime_6144}, {8192, prime_8192},
 };
 
 void mssh_kem_standard_group(unsigned bits, mssh_slice *p, mssh_slice *g)
 {
     static const uint8_t two = 2;
-    size_t i = 0;
+    size_t i = bits == rows[0].bits ? 0 : 1; /* the shortest only for who names it */
 
     while (i + 1 < sizeof rows / sizeof rows[0] && rows[i].bits < bits)
         i++;

@@ -421,5 +421,6 @@ int mssh_testing_open_crypto(lua_State *L)
     mssh_testing_new_class(L, CHACHAPOLY, chachapoly_methods, chachapoly_gc);
     luaL_newlib(L, functions);
     mssh_testing_add_kem(L);
+    mssh_testing_add_kem_pq(L);
     return 1;
 }

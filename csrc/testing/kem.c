@@ -41,9 +41,23 @@ static unsigned bound(lua_State *L, int i)
 
 static int new_kem(lua_State *L)
 {
-    static const char *const names[] = {"x25519", "p256", "p384", "p521", "dh14", "dh16", "group", NULL};
-    static const mssh_kem_id ids[] = {MSSH_KEM_X25519, MSSH_KEM_P256, MSSH_KEM_P384,    MSSH_KEM_P521,
-                                      MSSH_KEM_DH14,   MSSH_KEM_DH16, MSSH_KEM_DH_GROUP};
+    static const char *const names[] = {"x25519", "p256", "p384", "p521",  "dh1",   "dh14",   "dh15",
+                                        "dh16",   "dh17", "dh18", "group", "mlkem", "sntrup", NULL};
+    static const mssh_kem_id ids[] = {
+        MSSH_KEM_X25519,
+        MSSH_KEM_P256,
+        MSSH_KEM_P384,
+        MSSH_KEM_P521,
+        MSSH_KEM_DH1,
+        MSSH_KEM_DH14,
+        MSSH_KEM_DH15,
+        MSSH_KEM_DH16,
+        MSSH_KEM_DH17,
+        MSSH_KEM_DH18,
+        MSSH_KEM_DH_GROUP,
+        MSSH_KEM_MLKEM768_X25519,
+        MSSH_KEM_SNTRUP761_X25519,
+    };
     mssh_kem_id id = ids[luaL_checkoption(L, 1, NULL, names)];
     mssh_mem *mem;
     kem_box *box;

@@ -32,6 +32,9 @@ mssh_key *mssh_testing_key(lua_State *L, int index);
 /* Adds the key exchanges to the table on top of the stack. */
 void mssh_testing_add_kem(lua_State *L);
 
+/* Adds the post-quantum halves of the hybrids to the table on top of the stack. */
+void mssh_testing_add_kem_pq(lua_State *L);
+
 /* Adds buffers and memory to the table on top of the stack. */
 void mssh_testing_add_buffer(lua_State *L);
 

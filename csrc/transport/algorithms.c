@@ -7,14 +7,28 @@
 #endif
 
 static const mssh_kex_row kex_rows[] = {
-    {{"curve25519-sha256", true}, MSSH_FLOW_BASIC, MSSH_KEM_X25519, MSSH_HASH_SHA256},
-    {{"curve25519-sha256@libssh.org", true}, MSSH_FLOW_BASIC, MSSH_KEM_X25519, MSSH_HASH_SHA256},
-    {{"ecdh-sha2-nistp256", true}, MSSH_FLOW_BASIC, MSSH_KEM_P256, MSSH_HASH_SHA256},
-    {{"ecdh-sha2-nistp384", true}, MSSH_FLOW_BASIC, MSSH_KEM_P384, MSSH_HASH_SHA384},
-    {{"ecdh-sha2-nistp521", true}, MSSH_FLOW_BASIC, MSSH_KEM_P521, MSSH_HASH_SHA512},
-    {{"diffie-hellman-group16-sha512", true}, MSSH_FLOW_BASIC, MSSH_KEM_DH16, MSSH_HASH_SHA512},
-    {{"diffie-hellman-group14-sha256", true}, MSSH_FLOW_BASIC, MSSH_KEM_DH14, MSSH_HASH_SHA256},
-    {{"diffie-hellman-group-exchange-sha256", true}, MSSH_FLOW_GEX, MSSH_KEM_DH_GROUP, MSSH_HASH_SHA256},
+    {{"mlkem768x25519-sha256", true}, MSSH_FLOW_BASIC, MSSH_KEM_MLKEM768_X25519, MSSH_HASH_SHA256, true},
+    {{"sntrup761x25519-sha512", true}, MSSH_FLOW_BASIC, MSSH_KEM_SNTRUP761_X25519, MSSH_HASH_SHA512, true},
+    {{"sntrup761x25519-sha512@openssh.com", true},
+     MSSH_FLOW_BASIC,
+     MSSH_KEM_SNTRUP761_X25519,
+     MSSH_HASH_SHA512,
+     true},
+    {{"curve25519-sha256", true}, MSSH_FLOW_BASIC, MSSH_KEM_X25519, MSSH_HASH_SHA256, false},
+    {{"curve25519-sha256@libssh.org", true}, MSSH_FLOW_BASIC, MSSH_KEM_X25519, MSSH_HASH_SHA256, false},
+    {{"ecdh-sha2-nistp256", true}, MSSH_FLOW_BASIC, MSSH_KEM_P256, MSSH_HASH_SHA256, false},
+    {{"ecdh-sha2-nistp384", true}, MSSH_FLOW_BASIC, MSSH_KEM_P384, MSSH_HASH_SHA384, false},
+    {{"ecdh-sha2-nistp521", true}, MSSH_FLOW_BASIC, MSSH_KEM_P521, MSSH_HASH_SHA512, false},
+    {{"diffie-hellman-group16-sha512", true}, MSSH_FLOW_BASIC, MSSH_KEM_DH16, MSSH_HASH_SHA512, false},
+    {{"diffie-hellman-group18-sha512", true}, MSSH_FLOW_BASIC, MSSH_KEM_DH18, MSSH_HASH_SHA512, false},
+    {{"diffie-hellman-group14-sha256", true}, MSSH_FLOW_BASIC, MSSH_KEM_DH14, MSSH_HASH_SHA256, false},
+    {{"diffie-hellman-group-exchange-sha256", true},
+     MSSH_FLOW_GEX,
+     MSSH_KEM_DH_GROUP,
+     MSSH_HASH_SHA256,
+     false},
+    {{"diffie-hellman-group15-sha512", false}, MSSH_FLOW_BASIC, MSSH_KEM_DH15, MSSH_HASH_SHA512, false},
+    {{"diffie-hellman-group17-sha512", false}, MSSH_FLOW_BASIC, MSSH_KEM_DH17, MSSH_HASH_SHA512, false},
 };
 
 static const mssh_host_key_row host_key_rows[] = {

@@ -25,6 +25,7 @@ typedef struct mssh_kex_row {
     mssh_kex_flow flow;
     mssh_kem_id kem;
     mssh_hash_id hash;
+    bool hybrid; /* K is a string, the hash that the KEM gives, and not an mpint */
 } mssh_kex_row;
 
 typedef struct mssh_host_key_row {

@@ -104,6 +104,15 @@ static int compute_hash(mssh_kex *kex, mssh_slice server_public, mssh_failure *f
     return r == 0 ? 0 : pass_on(failure, r, "the exchange hash cannot be computed");
 }
 
+/* K as it enters H and the KDF: an mpint (RFC 4253 8), of a hybrid a string. */
+static void write_secret(mssh_kex *kex, mssh_slice raw)
+{
+    if (kex->method->hybrid)
+        mssh_write_string(&kex->secret, raw);
+    else
+        mssh_write_mpint(&kex->secret, raw);
+}
+
 int mssh_kex_offer(mssh_kex *kex, uint8_t number, mssh_failure *failure)
 {
     int r = mssh_kem_keypair(kex->kem, &kex->public_value);
@@ -163,7 +172,7 @@ int mssh_kex_conclude(mssh_kex *kex, mssh_reader *reader, mssh_failure *failure)
         r = pass_on(failure, r, "the server's public value is not valid");
         goto out;
     }
-    mssh_write_mpint(&kex->secret, mssh_buf_slice(&raw));
+    write_secret(kex, mssh_buf_slice(&raw));
     mssh_write_bytes(&kex->host_key_blob, blob);
     if (kex->secret.error != 0 || kex->host_key_blob.error != 0) {
         r = pass_on(failure, MSSH_ERR_MEMORY, "the reply cannot be kept");
@@ -199,7 +208,7 @@ int mssh_kex_respond(mssh_kex *kex, mssh_reader *reader, uint8_t number, mssh_fa
         r = pass_on(failure, r, "the client's public value is not valid");
         goto out;
     }
-    mssh_write_mpint(&kex->secret, mssh_buf_slice(&raw));
+    write_secret(kex, mssh_buf_slice(&raw));
     mssh_write_bytes(&kex->host_key_blob, mssh_key_blob(kex->host_key));
     mssh_write_bytes(&kex->public_value, client_public);
     if (kex->secret.error != 0 || kex->host_key_blob.error != 0 || kex->public_value.error != 0) {

@@ -464,7 +464,7 @@ end, function(driver)
       assert.is_truthy(tostring(problem):find(expected, 1, true), problem)
    end
    assert.equal(#WAITING_CALLS + 4, count)
-   assert.equal("curve25519-sha256", abstract)
+   assert.equal("mlkem768x25519-sha256", abstract)
    case.session:callback_set(driver.type, nil)
    case:use()
 end)

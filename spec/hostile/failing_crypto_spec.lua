@@ -90,6 +90,12 @@ local scripts = {
       peer = function() return { cipher = "chacha20-poly1305@openssh.com",
          kex = "diffie-hellman-group-exchange-sha256", host_key = keys.rsa() } end,
    },
+   ["a login by a hybrid key exchange with ML-KEM"] = {
+      peer = function() return { kex = "mlkem768x25519-sha256" } end,
+   },
+   ["a login by a hybrid key exchange with sntrup761"] = {
+      peer = function() return { kex = "sntrup761x25519-sha512" } end,
+   },
    ["a bad signature"] = {
       peer = function() return { steps = { signature = function(peer)
          return peer.host_key:sign("ssh-ed25519", "something else")

@@ -52,6 +52,38 @@ describe("K10: an X25519 share", function()
    end
 end)
 
+describe("K10: a share of a hybrid", function()
+   local hybrids = {
+      ["mlkem768x25519-sha256"] = { kem = "mlkem", length = 1088 + 32 },
+      ["sntrup761x25519-sha512"] = { kem = "sntrup", length = 1039 + 32 },
+      ["sntrup761x25519-sha512@openssh.com"] = { kem = "sntrup", length = 1039 + 32 },
+   }
+
+   for kex, hybrid in pairs(hybrids) do
+      for _, change in ipairs{ -hybrid.length, -33, -32, -31, -1, 1, 31, 32, 40000 } do
+         it(("of %s that is %d bytes off is rejected"):format(kex, change), function()
+            oracle.rejected(with_share(kex, ("\9"):rep(hybrid.length + change)), "protocol", 3)
+         end)
+      end
+
+      for name, half in pairs{ ["0"] = ("\0"):rep(32), ["1"] = "\1" .. ("\0"):rep(31),
+         ["p"] = hex"edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f" } do
+         it("of " .. kex .. " whose curve's half is the point " .. name .. " is rejected", function()
+            oracle.rejected(with_share(kex, function(client_share)
+               return testing.crypto.kem(hybrid.kem):encapsulate(client_share):sub(1, -33) .. half
+            end), "protocol", 3)
+         end)
+      end
+
+      it("of " .. kex .. " that is nobody's gives a secret that is not the server's: its signature is none", function()
+         oracle.rejected(with_share(kex, function(client_share)
+            local good = testing.crypto.kem(hybrid.kem):encapsulate(client_share)
+            return ("\9"):rep(#good - 32) .. good:sub(-32)
+         end), "protocol", 3)
+      end)
+   end
+end)
+
 describe("K11: an ECDH point", function()
    local curves = {
       { kex = "ecdh-sha2-nistp256", kem = "p256", size = 32,
@@ -207,6 +239,8 @@ describe("K14: the replies of a key exchange", function()
 
    local flows = {
       { kex = "curve25519-sha256", 31 },
+      { kex = "mlkem768x25519-sha256", 31, step = 67 },
+      { kex = "sntrup761x25519-sha512", 31, step = 131 },
       { kex = "ecdh-sha2-nistp256", 31, step = 7 },
       { kex = "diffie-hellman-group14-sha256", 31, step = 31 },
       { kex = "diffie-hellman-group-exchange-sha256", 31, 33, step = 31 },

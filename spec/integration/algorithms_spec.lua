@@ -21,6 +21,9 @@ local function join(...)
    return all
 end
 
+local groups = { "diffie-hellman-group14-sha256", "diffie-hellman-group16-sha512", "diffie-hellman-group18-sha512" }
+local odd_groups = { "diffie-hellman-group15-sha512", "diffie-hellman-group17-sha512" }
+local sntrup = "sntrup761x25519-sha512@openssh.com"
 local curve = { "curve25519-sha256", "curve25519-sha256@libssh.org" }
 
 -- What each server has of what we have, as it is started here.
@@ -28,14 +31,13 @@ local peers = {
    {
       kind = "sshd",
       options = { config = table.concat({
-         "KexAlgorithms " .. table.concat(join(curve, ecdh, "diffie-hellman-group14-sha256",
-            "diffie-hellman-group16-sha512", "diffie-hellman-group-exchange-sha256"), ","),
+         "KexAlgorithms " .. table.concat(join(sntrup, curve, ecdh, groups,
+            "diffie-hellman-group-exchange-sha256"), ","),
          "Ciphers " .. table.concat(join(aead, aes_ctr), ","),
          "MACs " .. table.concat(macs, ","),
          "LogLevel INFO",
       }, "\n") },
-      kex = join(curve, ecdh, "diffie-hellman-group14-sha256", "diffie-hellman-group16-sha512",
-         "diffie-hellman-group-exchange-sha256"),
+      kex = join(sntrup, curve, ecdh, groups, "diffie-hellman-group-exchange-sha256"),
       host_key = { "ssh-ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521",
          "rsa-sha2-256", "rsa-sha2-512" },
       cipher = join(aead, aes_ctr),
@@ -53,8 +55,7 @@ local peers = {
    {
       kind = "asyncssh",
       options = { compression = { "none", "zlib@openssh.com", "zlib" } },
-      kex = join(curve, ecdh, "diffie-hellman-group14-sha256", "diffie-hellman-group16-sha512",
-         "diffie-hellman-group-exchange-sha256"),
+      kex = join(curve, ecdh, groups, odd_groups, "diffie-hellman-group-exchange-sha256"),
       host_key = { "ssh-ed25519", "ecdsa-sha2-nistp256", "rsa-sha2-256", "rsa-sha2-512" },
       cipher = join(aead, aes_ctr),
       mac = macs,
@@ -71,7 +72,7 @@ local peers = {
    },
    {
       kind = "npm",
-      kex = join(curve, ecdh, "diffie-hellman-group14-sha256", "diffie-hellman-group16-sha512"),
+      kex = join(curve, ecdh, groups, odd_groups),
       host_key = { "ssh-ed25519", "ecdsa-sha2-nistp256", "rsa-sha2-256", "rsa-sha2-512" },
       cipher = join(aead, aes_ctr),
       mac = macs,
@@ -183,11 +184,14 @@ for _, peer in ipairs(peers) do
    end)
 end
 
+-- What no server of this system has under these names: spec/integration/hybrid_spec.lua, and sntrup's other name.
+local nowhere = { ["mlkem768x25519-sha256"] = true, ["sntrup761x25519-sha512"] = true }
+
 describe("algorithms", function()
    it("are all tried on some server", function()
       for kind, names in pairs(ssh.algorithms) do
          for _, name in ipairs(names) do
-            local tried = false
+            local tried = nowhere[name]
             for _, peer in ipairs(peers) do
                for _, one in ipairs(peer[kind]) do
                   tried = tried or one == name

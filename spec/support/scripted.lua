@@ -41,7 +41,8 @@ function scripted.missing(kind)
    if missing[kind] == nil then
       local probe
       if kind == "npm" then
-         probe = { "test", "-e", npm_folder .. "/node_modules/ssh2/package.json" }
+         probe = { "test", "-e", npm_folder .. "/node_modules/ssh2/package.json", "-a", "-e",
+            npm_folder .. "/node_modules/mlkem/package.json" }
          missing[kind] = not process.find("node") and "node is not installed"
       else
          probe = { "/usr/bin/python3", "-W", "ignore", "-c", "import " .. kind }

@@ -83,7 +83,7 @@ function Peer:reply(client_share, encoded)
    exchange.secret = secret
    exchange.client_ident, exchange.server_ident = self.client_ident, self.ident
    exchange.host_key = self:step("host_key_blob")
-   exchange.hash = kex.exchange_hash(exchange.method.hash, exchange, encoded(public))
+   exchange.hash = kex.exchange_hash(exchange, encoded(public))
    self.session_id = self.session_id or exchange.hash
    local prefix = self.exchanges == 0 and "" or "rekey_"
    self:answer(self:step("kex_reply", exchange.host_key, public, self:step("signature", exchange.hash)))
@@ -132,7 +132,7 @@ function Peer:key(direction, row, letters)
    local exchange = self.exchange
    local needs = framing.needs(row.cipher, row.mac)
    local function derive(letter, length)
-      return kex.derive(exchange.method.hash, exchange.secret, exchange.hash, letter, self.session_id, length)
+      return kex.derive(exchange, letter, self.session_id, length)
    end
    direction.secrets = {
       iv = derive(letters:sub(1, 1), needs.iv),

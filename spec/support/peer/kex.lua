@@ -6,7 +6,11 @@ local wire = require "spec.support.wire"
 
 local kex = {}
 
+-- The secret of a hybrid is a string, that of the others an mpint.
 kex.methods = {
+   ["mlkem768x25519-sha256"] = { hash = "sha256", kem = "mlkem", secret = "s" },
+   ["sntrup761x25519-sha512"] = { hash = "sha512", kem = "sntrup", secret = "s" },
+   ["sntrup761x25519-sha512@openssh.com"] = { hash = "sha512", kem = "sntrup", secret = "s" },
    ["curve25519-sha256"] = { hash = "sha256", kem = "x25519" },
    ["curve25519-sha256@libssh.org"] = { hash = "sha256", kem = "x25519" },
    ["ecdh-sha2-nistp256"] = { hash = "sha256", kem = "p256" },
@@ -14,6 +18,7 @@ kex.methods = {
    ["ecdh-sha2-nistp521"] = { hash = "sha512", kem = "p521" },
    ["diffie-hellman-group14-sha256"] = { hash = "sha256", kem = "dh14" },
    ["diffie-hellman-group16-sha512"] = { hash = "sha512", kem = "dh16" },
+   ["diffie-hellman-group18-sha512"] = { hash = "sha512", kem = "dh18" },
    ["diffie-hellman-group-exchange-sha256"] = { hash = "sha256", gex = true },
 }
 
@@ -61,15 +66,21 @@ function kex.choose(client, server)
    end
 end
 
+-- K as it is hashed.
+function kex.encoded_secret(exchange)
+   return wire.pack(exchange.method.secret or "m", exchange.secret)
+end
+
 -- H (RFC 4253 8). `shares` is what stands between the host key and K, as encoded.
-function kex.exchange_hash(hash, exchange, shares)
-   return primitives.hash(hash, wire.pack("sssssrm", exchange.client_ident, exchange.server_ident,
-      exchange.client_init, exchange.server_init, exchange.host_key, shares, exchange.secret))
+function kex.exchange_hash(exchange, shares)
+   return primitives.hash(exchange.method.hash, wire.pack("sssssrr", exchange.client_ident, exchange.server_ident,
+      exchange.client_init, exchange.server_init, exchange.host_key, shares, kex.encoded_secret(exchange)))
 end
 
 -- One key of RFC 4253 7.2.
-function kex.derive(hash, secret, exchange_hash, letter, session_id, length)
-   local prefix = wire.pack("m", secret) .. exchange_hash
+function kex.derive(exchange, letter, session_id, length)
+   local hash = exchange.method.hash
+   local prefix = kex.encoded_secret(exchange) .. exchange.hash
    local bytes = primitives.hash(hash, prefix .. letter .. session_id)
    while #bytes < length do
       bytes = bytes .. primitives.hash(hash, prefix .. bytes)
