@@ -128,9 +128,10 @@ for _, mode in ipairs(modes) do
             assert.equal(messages.ignore("damaged"), seen[2])
          else
             -- It is the first packet of the stream, so that anybody can inflate it.
-            local inflated = python.run(
-               "import zlib; print(zlib.decompressobj().decompress(bytes.fromhex(lines[0])).hex())",
-               { hex.encode(seen[2]) })
+            local inflated = python.run([[
+import zlib
+print(zlib.decompressobj().decompress(bytes.fromhex(lines[0])).hex())
+]], { hex.encode(seen[2]) })
             assert.equal(messages.ignore("damaged"), hex.decode(inflated[1]))
          end
       end)

@@ -1,5 +1,6 @@
 -- The callbacks with real servers, over TCP.
 
+local dial = require "spec.support.dial"
 local server = require "spec.support.server"
 local ssh = require "moonssh"
 
@@ -58,22 +59,6 @@ describe("with asyncssh", function()
       assert.same({ false, "two" }, { seen[2][1], seen[2][2] })
       assert.is_truthy(seen[1][4]:find("one", 1, true))
    end)
-
-   it("the disconnect callback sees DISCONNECT", function()
-      local seen
-      local session <close> = connect(asyncssh)
-      session:callback_set("disconnect", function(_, reason, message)
-         seen = { reason, message }
-      end)
-      local _, err = session:run("disconnect 11 see you")
-      -- asyncssh lets the command end first, so that it may be the next call that finds the session at its end.
-      if not session.failure then
-         _, err = session:ping(10)
-      end
-      assert.equal("disconnected", err.code)
-      assert.equal(11, err.reason)
-      assert.same({ 11, "see you" }, seen)
-   end)
 end)
 
 describe("with sshd", function()
@@ -124,29 +109,60 @@ describe("with sshd", function()
       local session <close> = connect(sshd, { callbacks = callbacks })
       assert.equal("hello\n", assert(session:run("echo hello")).stdout)
    end)
+end)
 
-   it("macerror accepts a packet that was damaged on its way, in every mode", function()
-      for _, cipher in ipairs{ "aes256-gcm@openssh.com", "chacha20-poly1305@openssh.com", "aes256-ctr" } do
-         local damage, seen = false, 0
-         local callbacks = {
-            recv = function(socket, length, flags)
-               local bytes = ssh.socket_recv(socket, length, flags)
-               if damage and type(bytes) == "string" then
-                  damage = false
-                  return bytes:sub(1, -2) .. string.char(bytes:byte(-1) ~ 128)
-               end
-               return bytes
-            end,
-            macerror = function()
-               seen = seen + 1
-               return 0
-            end,
-         }
-         local session <close> = connect(sshd, { callbacks = callbacks, algorithms = { cipher = { cipher } } })
-         damage = true
-         assert(session:ping())
-         assert.equal(1, seen)
-         assert.equal("hello\n", assert(session:run("echo hello")).stdout)
+describe("the disconnect callback", function()
+   -- Connects, and does what it is told with the session. What the callback and the failure say, as one list.
+   local function told(to, options, f)
+      local seen, session = {}, nil
+      options.callbacks = { disconnect = function(one, reason, message)
+         session = one
+         table.insert(seen, { reason, message })
+      end }
+      local connected, err = dial(to, options)
+      if connected then
+         -- A server may let what it was asked end first: then it is the next call that finds the session at its end.
+         local result
+         result, err = f(connected)
+         err = not result and connected.failure and err or select(2, connected:ping())
       end
+      assert.equal("disconnected", err.code)
+      assert.equal(1, #seen)
+      assert.same({ err.reason, err.text }, seen[1])
+      assert.same({ session.failure.reason, session.failure.text }, seen[1])
+      session:close()
+      return seen[1]
+   end
+
+   for _, kind in ipairs{ "asyncssh", "paramiko", "npm" } do
+      it("hears " .. kind .. " hang up while channels are open", function()
+         if server.missing(kind) then
+            pending(server.missing(kind))
+            return
+         end
+         local peer <close> = server[kind]{}
+         assert.same({ 11, "see you" }, told(peer, {}, function(session)
+            local other = assert(session:exec("cat"))
+            local result, err = session:run("disconnect 11 see you")
+            assert.is_false(other.closed)
+            return result, err
+         end))
+      end)
+   end
+
+   it("hears asyncssh hang up in the middle of the first key exchange", function()
+      local peer <close> = server.asyncssh{ at_kexinit = { "disconnect 2 not now" } }
+      assert.same({ 2, "not now" }, told(peer, {}))
+   end)
+
+   it("hears asyncssh hang up while it authenticates", function()
+      local peer <close> = server.asyncssh{ before_auth = { "disconnect 14 nobody gets in" } }
+      assert.same({ 14, "nobody gets in" }, told(peer, {}))
+   end)
+
+   it("hears sshd hang up while it authenticates", function()
+      local peer <close> = server.sshd{ config = "MaxAuthTries 1" }
+      local strangers = { assert(ssh.key.generate("ed25519")), assert(ssh.key.generate("ed25519")) }
+      assert.same({ 2, "Too many authentication failures" }, told(peer, { identity = strangers }))
    end)
 end)

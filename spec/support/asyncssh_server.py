@@ -7,7 +7,7 @@ import warnings
 warnings.simplefilter("ignore")
 
 import asyncssh  # noqa: E402
-from asyncssh.constants import MSG_DEBUG, MSG_IGNORE, MSG_UNIMPLEMENTED  # noqa: E402
+from asyncssh.constants import MSG_DEBUG, MSG_IGNORE, MSG_KEXINIT, MSG_UNIMPLEMENTED  # noqa: E402
 from asyncssh.packet import Boolean, String, UInt32  # noqa: E402
 
 settings = json.loads(sys.argv[1])
@@ -99,6 +99,15 @@ def send(conn, words):
     return True
 
 
+def say_at_kexinit(commands):
+    """Has every connection send something when the client's KEXINIT comes, in place of an answer to it."""
+    def say(conn, pkttype, pktid, packet):
+        for command in commands:
+            send(conn, command.split(" "))
+
+    asyncssh.connection.SSHConnection._packet_handlers[MSG_KEXINIT] = say
+
+
 async def run(process):
     conn = process.channel.get_connection()
     words = (process.command or "").split(" ")
@@ -162,6 +171,8 @@ async def run(process):
 
 async def main():
     options = {}
+    if settings.get("at_kexinit"):
+        say_at_kexinit(settings["at_kexinit"])
     for ours, theirs in (("kex", "kex_algs"), ("ciphers", "encryption_algs"), ("macs", "mac_algs"),
                          ("compression", "compression_algs"), ("rekey_bytes", "rekey_bytes")):
         if settings.get(ours):

@@ -10,6 +10,7 @@
 --    no_auth        the "none" method succeeds (asyncssh, npm)
 --    partial        list of methods that must all succeed, one after the other (paramiko, npm)
 --    before_auth    list of commands of the first group below, run when authentication begins (asyncssh)
+--    at_kexinit     the same, in place of an answer to the client's KEXINIT (asyncssh)
 --    kex, ciphers, macs, compression   lists of algorithm names; rekey_bytes (asyncssh)
 --    greeting       a line before the identification (npm)
 --
@@ -92,8 +93,8 @@ local function start(kind, options)
       authorized = bare_lines(server.authorized),
       host_keys = {},
    }
-   for _, name in ipairs{ "banner", "rounds", "change_password", "no_auth", "partial", "before_auth", "kex", "ciphers",
-      "macs", "compression", "rekey_bytes", "greeting" } do
+   for _, name in ipairs{ "banner", "rounds", "change_password", "no_auth", "partial", "before_auth", "at_kexinit",
+      "kex", "ciphers", "macs", "compression", "rekey_bytes", "greeting" } do
       settings[name] = options[name]
    end
    for _, path in pairs(server.host_key_paths) do
