@@ -102,6 +102,7 @@ void mssh_lua_open_poller(lua_State *L);
 void mssh_lua_open_socket(lua_State *L);
 void mssh_lua_open_resolver(lua_State *L);
 void mssh_lua_open_file(lua_State *L);
+void mssh_lua_open_process(lua_State *L);
 void mssh_lua_open_key(lua_State *L);
 void mssh_lua_open_algorithms(lua_State *L);
 void mssh_lua_open_session(lua_State *L);

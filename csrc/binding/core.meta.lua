@@ -64,10 +64,11 @@ function core.socket.close(fd) end
 --- Makes a descriptor non-blocking.
 function core.socket.prepare(fd) end
 
---- Starts resolving host and port without blocking (a numeric address is immediate). family: nil, "inet", "inet6".
+--- Starts resolving host and port without blocking (a numeric address is immediate). family: nil, "inet", "inet6". With `canonical` the list
+--- of the result has a field of that name: what the host is really called, where the system knows.
 ---@class moonssh.core.resolver
 local resolver = {}
-function core.resolve(host, port, family) end
+function core.resolve(host, port, family, canonical) end
 --- Readable when the result is there.
 function resolver:fd() end
 --- → list of { family = "inet"|"inet6", text = "127.0.0.1", port = 22, sockaddr = bytes } in getaddrinfo's order | nil, "resolve", message | nil, "again"
@@ -84,11 +85,34 @@ function core.file.read(path, max) end
 function core.file.append(path, data) end
 --- Writes a file anew, atomically: a synced file beside it takes its place, with its mode; a symbolic link stays one.
 function core.file.replace(path, data) end
---- Home directory and login name (of the effective user, from the password database, as ssh does; $HOME only for a user without a record),
---- host name.
-function core.file.home() end
+--- The paths that match a pattern of the shell, in order; an empty list where there are none.
+function core.file.glob(pattern) end
+--- Home directory (of a user by name; else of the effective one, from the password database, as ssh does; $HOME only for a user without a record),
+--- login name and number of the effective user, host name.
+function core.file.home(user) end
 function core.file.user() end
+function core.file.uid() end
 function core.file.hostname() end
+
+-- Programs ---------------------------------------------------------------------------------------------------------------------------
+
+core.process = {}
+---@class moonssh.core.process
+local process = {}
+--- Starts a program, found by PATH, with these descriptors as its input and output (default: /dev/null), our stderr and no other. Closing or
+--- collecting the object kills it and takes its status, so that none is left. → process | nil, "io", message, errno
+---@param arguments string[]
+---@param stdin? integer stays the caller's, and becomes a blocking one
+---@param stdout? integer likewise
+---@return moonssh.core.process
+function core.process.spawn(arguments, stdin, stdout) end
+--- Readable once it has ended; nil on a system without such descriptors.
+function process:fd() end
+--- nil once it was reaped.
+function process:pid() end
+--- → "exit", status | "signal", number | "gone" (reaped by somebody else) | nil, "again" while it runs
+function process:wait() end
+function process:close() end
 
 -- Keys -------------------------------------------------------------------------------------------------------------------------------
 

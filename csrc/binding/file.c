@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <glob.h>
 #include <limits.h>
 #include <pwd.h>
 #include <stdlib.h>
@@ -221,8 +222,8 @@ static int file_replace(lua_State *L)
     return 1;
 }
 
-/* The password database's record of the effective user, in the box. 0 or an errno. */
-static int passwd_of_user(mssh_lua_box *box, struct passwd *record)
+/* The password database's record of a user, NULL for the effective one, in the box. 0 or an errno. */
+static int passwd_of_user(mssh_lua_box *box, const char *name, struct passwd *record)
 {
     struct passwd *found = NULL;
     int number = ERANGE;
@@ -235,7 +236,8 @@ static int passwd_of_user(mssh_lua_box *box, struct passwd *record)
             return ENOMEM;
         mssh_buf_commit(&box->buf, size);
         do
-            number = getpwuid_r(geteuid(), record, room, size, &found);
+            number = name == NULL ? getpwuid_r(geteuid(), record, room, size, &found)
+                                  : getpwnam_r(name, record, room, size, &found);
         while (number == EINTR);
     }
     return number == 0 && found == NULL ? ENOENT : number;
@@ -244,10 +246,11 @@ static int passwd_of_user(mssh_lua_box *box, struct passwd *record)
 /* As ssh does, the database comes before $HOME, which only stands in for a user without a record. */
 static int file_home(lua_State *L)
 {
+    const char *name = lua_isnoneornil(L, 1) ? NULL : mssh_lua_check_text(L, 1);
     mssh_lua_box *box = mssh_lua_box_new(L, RECORD_MOST);
     struct passwd record;
-    int number = passwd_of_user(box, &record);
-    const char *home = number == 0 ? record.pw_dir : getenv("HOME");
+    int number = passwd_of_user(box, name, &record);
+    const char *home = number == 0 ? record.pw_dir : name == NULL ? getenv("HOME") : NULL;
 
     if (number == ENOMEM || home == NULL || home[0] == '\0')
         return mssh_lua_push_errno(L, "io", number != 0 ? number : ENOENT);
@@ -260,7 +263,7 @@ static int file_user(lua_State *L)
 {
     mssh_lua_box *box = mssh_lua_box_new(L, RECORD_MOST);
     struct passwd record;
-    int number = passwd_of_user(box, &record);
+    int number = passwd_of_user(box, NULL, &record);
 
     if (number != 0)
         return mssh_lua_push_errno(L, "io", number);
@@ -279,10 +282,54 @@ static int file_hostname(lua_State *L)
     return 1;
 }
 
+static int file_uid(lua_State *L)
+{
+    lua_pushinteger(L, (lua_Integer)geteuid());
+    return 1;
+}
+
+/* Copies the paths that were found into the buffer, each with its NUL: what glob has allocated must be gone
+ * before Lua allocates. 0 or an errno. */
+static int find_paths(mssh_lua_box *box, const char *pattern)
+{
+    glob_t found = {0};
+    int status = glob(pattern, 0, NULL, &found);
+
+    for (size_t i = 0; status == 0 && i < found.gl_pathc; i++) {
+        if (mssh_buf_append(&box->buf, found.gl_pathv[i], strlen(found.gl_pathv[i]) + 1) != 0)
+            status = GLOB_NOSPACE;
+    }
+    globfree(&found);
+    if (status == 0 || status == GLOB_NOMATCH)
+        return 0;
+    return status == GLOB_NOSPACE ? ENOMEM : EIO;
+}
+
+static int file_glob(lua_State *L)
+{
+    const char *pattern = mssh_lua_check_text(L, 1);
+    mssh_lua_box *box = mssh_lua_box_new(L, APPEND_MOST);
+    int number = find_paths(box, pattern);
+    const char *at, *end;
+
+    if (number != 0)
+        return push_file_error(L, box, number);
+    lua_newtable(L);
+    at = (const char *)mssh_buf_bytes(&box->buf);
+    end = at + mssh_buf_len(&box->buf);
+    for (lua_Integer i = 1; at < end; i++) {
+        lua_pushstring(L, at);
+        lua_rawseti(L, -2, i);
+        at += strlen(at) + 1;
+    }
+    mssh_lua_box_release(box);
+    return 1;
+}
+
 static const luaL_Reg functions[] = {
     {"read", file_read}, {"append", file_append}, {"replace", file_replace},
     {"home", file_home}, {"user", file_user},     {"hostname", file_hostname},
-    {NULL, NULL},
+    {"uid", file_uid},   {"glob", file_glob},     {NULL, NULL},
 };
 
 void mssh_lua_open_file(lua_State *L)

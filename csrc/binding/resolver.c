@@ -22,6 +22,7 @@ typedef struct job {
     atomic_bool done; /* released by the thread when status and addresses are there */
     int event;        /* an eventfd, readable when done */
     int family;
+    int flags;  /* of getaddrinfo, beside those for the kind of lookup */
     int status; /* of getaddrinfo */
     int number; /* errno, when that is EAI_SYSTEM */
     struct addrinfo *addresses;
@@ -34,7 +35,7 @@ typedef struct resolver {
     job *job;
 } resolver;
 
-static job *job_new(const char *host, int port, int family)
+static job *job_new(const char *host, int port, int family, int flags)
 {
     mssh_mem mem;
     job *self;
@@ -45,6 +46,7 @@ static job *job_new(const char *host, int port, int family)
         return NULL;
     self->mem = mem;
     self->family = family;
+    self->flags = flags;
     atomic_init(&self->owners, 1);
     atomic_init(&self->done, false);
     self->port = port;
@@ -71,8 +73,9 @@ static void job_release(job *self)
 static void job_lookup(job *self, int flags)
 {
     char port[16];
-    struct addrinfo hints = {
-        .ai_family = self->family, .ai_socktype = SOCK_STREAM, .ai_flags = flags | AI_NUMERICSERV};
+    struct addrinfo hints = {.ai_family = self->family,
+                             .ai_socktype = SOCK_STREAM,
+                             .ai_flags = flags | self->flags | AI_NUMERICSERV};
 
     (void)snprintf(port, sizeof port, "%d", self->port);
     self->addresses = NULL;
@@ -234,10 +237,14 @@ static int resolver_result(lua_State *L)
         push_address(L, at, port);
         lua_rawseti(L, -2, ++n);
     }
+    if (!self->object.closed && done->addresses != NULL && done->addresses->ai_canonname != NULL) {
+        lua_pushstring(L, done->addresses->ai_canonname);
+        lua_setfield(L, -2, "canonical");
+    }
     return 1;
 }
 
-/* core.resolve(host, port, family) */
+/* core.resolve(host, port, family, canonical) */
 static int resolve(lua_State *L)
 {
     static const char *const names[] = {"inet", "inet6", "any", NULL};
@@ -255,7 +262,7 @@ static int resolve(lua_State *L)
         return 3;
     }
     self = mssh_lua_object_new(L, &resolver_class, 0);
-    self->job = job_new(host, port, family);
+    self->job = job_new(host, port, family, lua_toboolean(L, 4) ? AI_CANONNAME : 0);
     if (self->job == NULL)
         return mssh_lua_push_failure(L, MSSH_ERR_MEMORY, NULL);
     if (self->job->event < 0)

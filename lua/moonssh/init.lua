@@ -13,6 +13,7 @@ local transport = require "moonssh.transport"
 ---@field EAGAIN integer
 ---@field agent fun(path?: string): moonssh.agent|nil, moonssh.error?
 ---@field algorithms table<string, string[]> all there are, by kind, in order of preference
+---@field config fun(path: string): moonssh.config|nil, moonssh.error?
 ---@field connect fun(destination: string, options?: moonssh.connect_options): moonssh.session|nil, moonssh.error?
 ---@field key table load, parse, generate, external
 ---@field known_hosts fun(path: string|string[]): moonssh.known_hosts|nil, moonssh.error?
@@ -44,6 +45,9 @@ local parts = {
    end,
    algorithms = function()
       return require "moonssh.algorithms".list()
+   end,
+   config = function()
+      return require "moonssh.config".open
    end,
    connect = function()
       return require "moonssh.client".connect

@@ -50,12 +50,13 @@ local function await_result(resolver, deadline)
    end
 end
 
---- The addresses of a host.
+--- The addresses of a host; with `canonical` the list says in a field of that name what the host is really called.
 ---@param deadline number|nil
+---@param canonical? boolean
 ---@return table[]|nil
 ---@return table? err `resolve`, `timeout`
-function net.resolve(host, port, family, deadline)
-   local resolver, code, message = core.resolve(host, port, families[family or "any"] or nil)
+function net.resolve(host, port, family, deadline, canonical)
+   local resolver, code, message = core.resolve(host, port, families[family or "any"] or nil, canonical)
    if resolver then
       local list
       list, code, message = await_result(resolver, deadline)

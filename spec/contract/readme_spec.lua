@@ -81,7 +81,7 @@ describe("the README", function()
 
    it("has blocks that are Lua, each of which is run below", function()
       local words = { "uname -a", "err.methods", "ssh.session()", '"sort"', "tail -f", "session:dial", "ssh.spawn",
-         "callback_set", "ssh.key.load" }
+         "callback_set", "ssh.key.load", "ssh.config(" }
       local list = blocks()
       assert.equal(#words, #list)
       for i, code in ipairs(list) do
@@ -157,6 +157,14 @@ describe("the README", function()
       assert.equal("ssh-ed25519", said[1][1])
       assert.equal(2, #said - 1)
       assert.equal("changed", said[3][1])
+   end)
+
+   it("asks ssh_config", function()
+      local path = folder:write("config", "Host web1\nHostName web1.test\nProxyJump bastion\nIdentityFile /a\n")
+      local said = run("ssh.config(", nil, function(code)
+         return (code:gsub('"~/.ssh/config"', ("%q"):format(path)))
+      end)
+      assert.same({ "web1.test", 22, "bastion", "/a", n = 4 }, said[1])
    end)
 
    it("names every public function", function()

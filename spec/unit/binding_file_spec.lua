@@ -341,3 +341,28 @@ describe("core.file.home, user and hostname", function()
       assert.equal(nothing .. nothing, as_nobody(false).stdout)
    end)
 end)
+
+describe("core.file.glob", function()
+   it("gives the paths that match, in order", function()
+      local folder <close> = tmp.dir()
+      for _, name in ipairs{ "b.conf", "a.conf", "c.txt" } do
+         folder:write(name, "")
+      end
+      assert.same({ folder:path("a.conf"), folder:path("b.conf") }, core.file.glob(folder:path("*.conf")))
+      assert.same({ folder:path("c.txt") }, core.file.glob(folder:path("c.txt")))
+      assert.same({}, core.file.glob(folder:path("nothing*")))
+   end)
+end)
+
+describe("core.file.uid", function()
+   it("is the number of the user", function()
+      assert.equal(process.uid(), core.file.uid())
+   end)
+end)
+
+describe("core.file.home", function()
+   it("is that of another user, too", function()
+      assert.equal("/root", core.file.home("root"))
+      assert.is_nil((core.file.home("nobody-of-this-name")))
+   end)
+end)
