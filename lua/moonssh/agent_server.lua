@@ -38,9 +38,9 @@ Request.__index = Request
 function Request:answer(payload)
    if not self.answered then
       self.answered = payload
-      local server = self.server
-      if not server.closed and not server.session.closed then
-         pump.touch(server.session, server.channel)
+      local session = self.server.session
+      if not session.closed then
+         pump.touch(session, self.server.channel)
       end
    end
 end
@@ -306,7 +306,6 @@ end
 
 -- Leaves, however that happens. Handlers that are still at work find nobody to tell.
 function Server:__close()
-   self.closed = true
    while self[self.first] do
       shift(self)
    end

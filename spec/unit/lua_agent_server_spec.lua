@@ -131,15 +131,6 @@ describe("an agent served from Lua", function()
       assert.equal(listed, peer:ask(IDENTITIES))
    end)
 
-   it("answers FAILURE to what has no handler while the other one is set", function()
-      connect{ session = { agent = "/nowhere/at/all" } }
-      signer()
-      assert.equal(FAILURE, link:serve():ask(IDENTITIES))
-      session:callback_set("authagent_sign", nil)
-      identities()
-      assert.equal(FAILURE, link:serve():ask(sign_request(key:blob(), "data")))
-   end)
-
    it("answers FAILURE to all without handlers and without an agent", function()
       local peer = link:serve()
       assert.equal(FAILURE, peer:ask(IDENTITIES))
@@ -200,14 +191,16 @@ describe("an agent served from Lua", function()
       end)
 
       it("of the greatest length, larger than the window too", function()
-         connect{ session = { limits = { window = 5000 } } }
-         signer(function(_, _, data)
-            return pack("s4s4", "ssh-ed25519", tostring(#data))
-         end)
-         local length = 256 * 1024 - #sign_request("b", "")
-         local peer = link:serve()
-         assert.equal(signed(tostring(length)), peer:ask(sign_request("b", ("x"):rep(length))))
-         assert.equal(signed("1"), peer:ask(sign_request("b", "x")))
+         for _, window in ipairs{ 500, 5000, 1 << 20 } do
+            connect{ session = { limits = { window = window } } }
+            signer(function(_, _, data)
+               return pack("s4s4", "ssh-ed25519", tostring(#data))
+            end)
+            local length = 256 * 1024 - #sign_request("b", "")
+            local peer = link:serve()
+            assert.equal(signed(tostring(length)), peer:ask(sign_request("b", ("x"):rep(length))))
+            assert.equal(signed("1"), peer:ask(sign_request("b", "x")))
+         end
       end)
 
       it("and ends at one that is empty or too long, without reading it", function()
@@ -417,8 +410,12 @@ describe("an agent served from Lua", function()
 
       it("tells loop.on_error where no other call waits, and goes on", function()
          identities(function() error("oops", 0) end)
-         local peer = link:serve()
+         local peer, others = link:serve(), { link:serve(), link:serve() }
+         for _, other in ipairs(others) do
+            assert.equal(FAILURE, other:ask("\99"))
+         end
          assert.equal(FAILURE, peer:ask(IDENTITIES))
+         assert.equal(1, #reported)
          assert.equal("oops", reported[1].err.cause)
          identities()
          assert.equal(listed, peer:ask(IDENTITIES))
