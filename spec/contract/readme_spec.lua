@@ -81,7 +81,7 @@ describe("the README", function()
 
    it("has blocks that are Lua, each of which is run below", function()
       local words = { "uname -a", "err.methods", "ssh.session()", '"sort"', "tail -f", "session:dial", "ssh.spawn",
-         "callback_set", "ssh.key.load", "ssh.config(" }
+         "callback_set", "authagent_sign", "ssh.key.load", "ssh.config(" }
       local list = blocks()
       assert.equal(#words, #list)
       for i, code in ipairs(list) do
@@ -147,6 +147,12 @@ describe("the README", function()
       local _, env = run("callback_set", { session = session })
       assert(session:run("head -c 5000 /dev/zero"))
       assert.is_true(env.received > 5000)
+   end)
+
+   it("shows a key in Lua to the server", function()
+      local session <close> = assert(dial(sshd))
+      local said = run("authagent_sign", { session = session })
+      assert.matches("^256 SHA256:%S+ in Lua %(ED25519%)\n$", said[1][1])
    end)
 
    it("loads keys, asks an agent and known_hosts", function()
