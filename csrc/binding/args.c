@@ -54,6 +54,15 @@ lua_Number mssh_lua_check_seconds(lua_State *L, int arg)
     return seconds;
 }
 
+uint64_t mssh_lua_opt_time(lua_State *L, int arg)
+{
+    lua_Number seconds = lua_isnoneornil(L, arg) ? INFINITY : luaL_checknumber(L, arg);
+
+    luaL_argcheck(L, !isnan(seconds), arg, "number is not a number");
+    /* Rounded up: waking a little early would have the caller come back at once, many times. */
+    return seconds <= 0 ? 0 : seconds < 1e15 ? (uint64_t)ceil(seconds * 1000) : UINT64_MAX;
+}
+
 void mssh_lua_push_slice(lua_State *L, mssh_slice slice)
 {
     lua_pushlstring(L, (const char *)slice.data, slice.len);

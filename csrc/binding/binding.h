@@ -82,6 +82,10 @@ int mssh_lua_check_fd(lua_State *L, int arg);
 /* The finite number at `arg`, as seconds. */
 lua_Number mssh_lua_check_seconds(lua_State *L, int arg);
 
+/* The time at `arg`, in seconds on the clock of core.now, as milliseconds; nil or none, and what is beyond
+ * any clock, as UINT64_MAX. */
+uint64_t mssh_lua_opt_time(lua_State *L, int arg);
+
 /* Pushes a view as a string; it need not outlive the call. */
 void mssh_lua_push_slice(lua_State *L, mssh_slice slice);
 

@@ -41,6 +41,10 @@ function poller:set(fd, events) end
 function poller:wait(timeout) end
 function poller:close() end
 
+--- Waits for one descriptor, without a poller: "r", "w" or "rw", until a time on the clock of core.now (nil: for ever). Gives whether it may
+--- be ready; false as well when a signal came.
+function core.wait(fd, events, deadline) end
+
 -- Sockets and names: all non-blocking, close-on-exec --------------------------------------------------------------------------------
 
 core.socket = {}
@@ -153,10 +157,13 @@ function core.session(options) end
 
 function session:start() end
 
---- One recv into the input. "more": bytes came, and there may be more, unless true follows: they were all that was there; "again": nothing is
---- there now; "full": the session takes no input now (a question is open, or its send queue is full); "eof": the peer has ended (it is told to
---- the session). nil, "eof" (the connection is lost) or "io", message, errno on an error. With quickack, TCP_QUICKACK is set before.
+--- One recv into the input. "more": there may be more; "again": no more is there now; "full": the session takes no input now (a question is
+--- open, or its send queue is full); "eof": the peer has ended (it is told to the session). nil, "eof" (the connection is lost) or "io", message,
+--- errno on an error. With quickack, TCP_QUICKACK is set before.
 function session:read(fd, quickack) end
+--- Waits for input, and reads, until there is an event or output, or until a time on the clock of core.now (nil: for ever). Gives what read
+--- gives; "again" also when the time was up or a signal came. For a caller that has sent what there was, and has nothing else to do.
+function session:receive(fd, quickack, deadline) end
 --- Sends output until none is left (true) or the socket is full (false). nil, "eof" or "io", message on an error.
 function session:write(fd) end
 
@@ -172,6 +179,8 @@ function session:wants() end
 function session:tick(now) end
 --- Seconds on the clock of core.now, or nil.
 function session:deadline() end
+--- Before a wait: does tick(now), and gives what deadline and wants give, and whether there is an event: deadline, reads, writes, pending.
+function session:idle(now) end
 
 --- The next event, or nil: a kind and its values. When it raises for want of memory, the next call gives the same event.
 ---   "ignore" message · "debug" always_display message language · "disconnect" reason message language · "unimplemented" sequence

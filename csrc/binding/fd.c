@@ -120,6 +120,25 @@ ssize_t mssh_fd_recv(int fd, void *bytes, size_t len)
     return errno == EWOULDBLOCK ? -EAGAIN : -errno;
 }
 
+uint64_t mssh_fd_now(void)
+{
+    struct timespec time = {0};
+
+    (void)clock_gettime(CLOCK_MONOTONIC, &time); /* cannot fail for this clock */
+    return (uint64_t)time.tv_sec * 1000 + (uint64_t)time.tv_nsec / 1000000;
+}
+
+bool mssh_fd_wait(int fd, short events, uint64_t end)
+{
+    struct pollfd entry = {.fd = fd, .events = events};
+    uint64_t now = end == UINT64_MAX ? 0 : mssh_fd_now();
+    int timeout = -1;
+
+    if (end != UINT64_MAX)
+        timeout = now >= end ? 0 : end - now > INT_MAX ? INT_MAX : (int)(end - now);
+    return poll(&entry, 1, timeout) > 0;
+}
+
 int mssh_fd_prepare(int fd)
 {
     int flags = fcntl(fd, F_GETFL);

@@ -1,5 +1,6 @@
 /* The poller: epoll where there is one, poll everywhere. MSSH_NO_EPOLL builds without the first. */
 #include "binding/binding.h"
+#include "binding/fd.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -240,6 +241,17 @@ static int poller_wait(lua_State *L)
     return 2;
 }
 
+static int wait_for_one(lua_State *L)
+{
+    static const char *const names[] = {"r", "w", "rw", NULL};
+    static const short events[] = {POLLIN, POLLOUT, POLLIN | POLLOUT};
+    int fd = mssh_lua_check_fd(L, 1);
+    short awaited = events[luaL_checkoption(L, 2, NULL, names)];
+
+    lua_pushboolean(L, mssh_fd_wait(fd, awaited, mssh_lua_opt_time(L, 3)));
+    return 1;
+}
+
 static int poller_new(lua_State *L)
 {
     static const char *const kinds[] = {"epoll", "poll", NULL};
@@ -267,4 +279,6 @@ void mssh_lua_open_poller(lua_State *L)
     mssh_lua_class_open(L, &poller_class);
     lua_pushcfunction(L, poller_new);
     lua_setfield(L, -2, "poller");
+    lua_pushcfunction(L, wait_for_one);
+    lua_setfield(L, -2, "wait");
 }

@@ -6,6 +6,7 @@
 #include <math.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <sys/socket.h>
 
 /* Most bytes that one read takes: a read is one step, and a step must end although the peer sends on. */
@@ -64,21 +65,14 @@ static int push_failure(lua_State *L, int number)
     }
 }
 
-static int session_read(lua_State *L)
+/* Reads once what there is room for. Pushes what session:read gives. */
+static int read_into(lua_State *L, mssh_lua_session *self, int fd, uint8_t *place, size_t room, bool quick)
 {
     const int on = 1;
-    mssh_lua_session *self = mssh_lua_session_check(L);
-    int fd = mssh_lua_check_fd(L, 2);
-    size_t room;
-    uint8_t *place = input_place(self, &room);
     size_t asked = room < READ_MOST ? room : READ_MOST;
     ssize_t n;
 
-    if (room == 0) {
-        lua_pushliteral(L, "full");
-        return 1;
-    }
-    if (lua_toboolean(L, 3))
+    if (quick)
         (void)setsockopt(fd, IPPROTO_TCP, TCP_QUICKACK, &on, sizeof on); /* speed only */
     n = mssh_fd_recv(fd, place, asked);
     if (n == -EAGAIN) {
@@ -91,28 +85,72 @@ static int session_read(lua_State *L)
     } else {
         mssh_session_input_done(self->session, (size_t)n);
         /* What did not fill the room was all there is: asking again would cost a system call for nothing. */
-        lua_pushliteral(L, "more");
-        lua_pushboolean(L, (size_t)n < asked);
-        return 2;
+        lua_pushstring(L, (size_t)n < asked ? "again" : "more");
     }
     return 1;
 }
 
-static int session_write(lua_State *L)
+static int session_read(lua_State *L)
 {
     mssh_lua_session *self = mssh_lua_session_check(L);
     int fd = mssh_lua_check_fd(L, 2);
+    size_t room;
+    uint8_t *place = input_place(self, &room);
+
+    if (room > 0)
+        return read_into(L, self, fd, place, room, lua_toboolean(L, 3));
+    lua_pushliteral(L, "full");
+    return 1;
+}
+
+/* Sends output until none is left (1) or the descriptor takes no more (0). A negated errno when it fails. */
+static int send_output(mssh_lua_session *self, int fd)
+{
     mssh_slice output;
 
     while ((output = mssh_session_output(self->session)).len > 0) {
         ssize_t n = mssh_fd_send(fd, output.data, output.len);
         if (n < 0 && n != -EAGAIN)
-            return push_failure(L, (int)-n);
+            return (int)n;
         if (n <= 0)
-            break;
+            return 0;
         mssh_session_output_done(self->session, (size_t)n);
     }
-    lua_pushboolean(L, output.len == 0);
+    return 1;
+}
+
+/* A packet comes in pieces, and not every packet means something to Lua: what is no event is waited out, and
+ * answered, in here. A failure to send is left to the next write to report. */
+static int session_receive(lua_State *L)
+{
+    mssh_lua_session *self = mssh_lua_session_check(L);
+    int fd = mssh_lua_check_fd(L, 2);
+    bool quick = lua_toboolean(L, 3);
+    uint64_t end = mssh_lua_opt_time(L, 4);
+    int n_results;
+
+    do {
+        size_t room;
+        uint8_t *place = input_place(self, &room);
+        lua_settop(L, 1);
+        if (room == 0 || !mssh_fd_wait(fd, POLLIN, end)) {
+            lua_pushstring(L, room == 0 ? "full" : "again");
+            return 1;
+        }
+        n_results = read_into(L, self, fd, place, room, quick);
+    } while (n_results == 1 && lua_tostring(L, 2)[0] != 'e' && !mssh_lua_session_take_event(self) &&
+             send_output(self, fd) == 1);
+    return n_results;
+}
+
+static int session_write(lua_State *L)
+{
+    mssh_lua_session *self = mssh_lua_session_check(L);
+    int status = send_output(self, mssh_lua_check_fd(L, 2));
+
+    if (status < 0)
+        return push_failure(L, -status);
+    lua_pushboolean(L, status);
     return 1;
 }
 
@@ -213,6 +251,19 @@ static int session_deadline(lua_State *L)
     return 1;
 }
 
+/* All that is to be known before a wait, in one call. */
+static int session_idle(lua_State *L)
+{
+    bool pending;
+
+    (void)session_tick(L);
+    pending = mssh_lua_session_take_event(mssh_lua_session_check(L));
+    (void)session_deadline(L);
+    (void)session_wants(L);
+    lua_pushboolean(L, pending);
+    return 4;
+}
+
 /* The end -------------------------------------------------------------------------------------------------
  */
 
@@ -284,6 +335,7 @@ static int session_memory(lua_State *L)
 static const luaL_Reg methods[] = {
     {"start", session_start},
     {"read", session_read},
+    {"receive", session_receive},
     {"write", session_write},
     {"input_room", session_input_room},
     {"input", session_input},
@@ -293,6 +345,7 @@ static const luaL_Reg methods[] = {
     {"wants", session_wants},
     {"tick", session_tick},
     {"deadline", session_deadline},
+    {"idle", session_idle},
     {"next", mssh_lua_session_next},
     {"fail", session_fail},
     {"failure", session_failure},

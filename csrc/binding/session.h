@@ -60,6 +60,9 @@ void mssh_lua_channel_forget(mssh_lua_session *self, mssh_channel channel);
 int mssh_lua_session_channel_to_fd(lua_State *L);
 int mssh_lua_session_channel_from_fd(lua_State *L);
 
+/* The next event into ->event, unless one is waiting there. False when there is none to tell. */
+bool mssh_lua_session_take_event(mssh_lua_session *self);
+
 /* The method `next`. */
 int mssh_lua_session_next(lua_State *L);
 

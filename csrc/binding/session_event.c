@@ -271,8 +271,7 @@ static bool is_unwanted(const mssh_lua_session *self)
            (self->event.type == MSSH_EVENT_DEBUG && self->no_debug);
 }
 
-/* The next event into self->event, unless one is waiting there. False when there is none to tell. */
-static bool take_event(mssh_lua_session *self)
+bool mssh_lua_session_take_event(mssh_lua_session *self)
 {
     if (!self->pending) {
         mssh_session_next(self->session, &self->event);
@@ -304,7 +303,7 @@ int mssh_lua_session_next(lua_State *L)
 
     lua_settop(L, 1);
     luaL_checkstack(L, STACK_NEED, NULL);
-    while (take_event(self)) {
+    while (mssh_lua_session_take_event(self)) {
         giving given = {self, self->n_events, self->event};
         bool told = !is_unwanted(self);
         if (given.event.type == MSSH_EVENT_DATA)

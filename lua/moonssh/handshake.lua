@@ -79,7 +79,7 @@ local function set_socket(self, socket)
       args.bad("handshake", 1, socket == nil and "a socket, unless the callbacks send and recv are set"
          or "no descriptor, and no object with getfd()")
    end
-   self._socket, self._fd = socket, fd
+   self._socket, self._fd, self._drained = socket, fd, fd ~= nil
    if fd then
       if self._loop.cancel then
          self._loop.cancel(fd) -- an earlier descriptor of that number may be known to the loop

@@ -44,7 +44,7 @@ local function await_result(resolver, deadline)
       local list, code, message = resolver:result()
       if list or code ~= "again" then
          return list, code, message
-      elseif not loop.wait(fd, "r", deadline) then
+      elseif deadline and loop.now() >= deadline or not loop.wait(fd, "r", deadline) then
          return nil, "timeout"
       end
    end

@@ -105,16 +105,23 @@ function pump.release_dropped(session)
    end
 end
 
--- Takes in what has come, and sends the answers. Gives the state of the input, as transport.read.
+-- Takes in what has come. Gives the state of the input, as transport.read. A descriptor that has just been read empty
+-- is not asked again before it was waited for.
 local function move(session)
    if session._dropped[1] then
       pump.release_dropped(session)
    end
    session._batch = session._batch + 1
-   local state = transport.read(session)
-   if session.closed then
-      return state
+   local state = session._received or "again"
+   if session._received then
+      session._received = false
+   elseif not session._drained or session._write_failure or session._callbacks.recv then
+      state = transport.read(session)
+      if session.closed then
+         return state
+      end
    end
+   session._drained = state == "again" and session._fd ~= nil
    dispatch.events(session)
    if session.closed then
       return state
@@ -171,6 +178,7 @@ function pump.step(session)
    local err_below = carrier and carrier:step()
    pump.flush(session)
    if not session.closed then
+      session._drained = false
       move(session)
    end
    if not session.closed then
@@ -308,19 +316,32 @@ local function soonest(a, b)
    return a or b
 end
 
+-- Whether nothing of the user's is to see the bytes or the packets on their way.
+local function is_plain(session)
+   local handlers = session._callbacks
+   return not (handlers.recv or handlers.send or session._tracer)
+end
+
 -- The leader's wait.
 local function wait_for_transport(session, waiter, deadline)
-   local adapter, handle, fd = session._loop, session._core, session._fd
+   local adapter, fd = session._loop, session._fd
    local now = adapter.now()
-   handle:tick(now)
-   local at = soonest(deadline, handle:deadline())
+   local at, events, ask, pending = transport.awaited(session, now)
+   at = soonest(deadline, at)
    local timeout = at and at - now
-   if timeout and timeout <= 0 then
+   session._drained = false
+   if pending or timeout and timeout <= 0 then
       return
    end
    loop.may_wait()
-   local events, ask = transport.awaited(session)
    timeout = ask and soonest(timeout, ASK_AGAIN) or timeout
+   if events == "r" and fd and adapter.alone and is_plain(session) then
+      local alone, limit = adapter.alone()
+      if alone and (not limit or limit > now) then
+         session._received = transport.receive(session, soonest(at, limit))
+         return
+      end
+   end
    waiter.nested = not can_yield(session)
    if session._carrier and not ask then
       waiter.waits_for, session._waits_for = "carrier", "carrier"
@@ -343,6 +364,7 @@ end
 local function give_way(session, waiter)
    loop.may_wait()
    session._core:tick(session._loop.now())
+   session._drained = false
    waiter.nested = not can_yield(session)
    if session._fd then
       session._loop.wait(session._fd, "r", 0)
@@ -366,6 +388,13 @@ local function raised(session, waiter)
    return err
 end
 
+-- Whether everything that came before a wait was attended to.
+local function is_settled(session)
+   local queue = session._queue
+   return not (session._raise or session._write_failure or session._dropped[1] or queue.first <= queue.last
+      or session._callbacks.recv)
+end
+
 -- One round of the leader. → whether the condition is true, an error to raise
 local function round(session, waiter, deadline, reads)
    local state = move(session)
@@ -379,6 +408,8 @@ local function round(session, waiter, deadline, reads)
       return done
    elseif session._sent and not session._fd then
       session._sent = false -- a peer in this process may have answered already
+   elseif session._drained and not session._callbacks.recv then
+      return false -- and waits before the next round
    elseif state ~= "more" then
       wait_for_transport(session, waiter, deadline)
    elseif reads % READS == 0 then
@@ -408,6 +439,9 @@ local function block(session, waiter, deadline, stage)
       local done
       if leads then
          rounds = rounds + 1
+         if session._drained and is_settled(session) then
+            wait_for_transport(session, waiter, deadline)
+         end
          done, err = round(session, waiter, deadline, rounds)
          if err then
             error(err, 0)

@@ -230,6 +230,8 @@ function Session.new(options)
       _leader = false,
       _starting = false,
       _waits_for = false,
+      _received = false, -- the state of the input, where waiting has read it
+      _drained = false, -- its descriptor was read empty, and not waited for since
       _inline = false,
       _raise = false,
       _mute = false,

@@ -83,12 +83,25 @@ function transport.read(session)
    elseif not session._fd then
       return "again"
    end
-   local state, detail, message = session._core:read(session._fd, not session._authenticated)
+   local state, code, message = session._core:read(session._fd, not session._authenticated)
    if not state then
-      end_by_io(session, detail, message)
+      end_by_io(session, code, message)
       return "failed"
    end
-   return state == "more" and detail and "again" or state
+   return state
+end
+
+--- Waits in place, until a time, for something to be attended to, and takes it in. For a session with a descriptor, no
+--- recv callback and no output. Gives the state of the input as read does.
+---@param deadline number|nil
+---@return string
+function transport.receive(session, deadline)
+   local state, code, message = session._core:receive(session._fd, not session._authenticated, deadline)
+   if not state then
+      end_by_io(session, code, message)
+      return "failed"
+   end
+   return state
 end
 
 -- Writing ------------------------------------------------------------------------------------------------------------
@@ -176,10 +189,12 @@ function transport.write(session)
    return done
 end
 
---- What to wait for: the events, and whether the callbacks are to be asked after a while whatever the descriptor says.
----@return string events, boolean ask
-function transport.awaited(session)
-   local reads, writes = session._core:wants()
+--- What to wait for: until when the core has nothing to do, the events, whether the callbacks are to be asked after a
+--- while whatever the descriptor says, and whether the core has something to tell already.
+---@param now number
+---@return number|nil deadline, string events, boolean ask, boolean pending
+function transport.awaited(session, now)
+   local deadline, reads, writes, pending = session._core:idle(now)
    local handlers = session._callbacks
    local ask = (reads or writes) and session._fd == nil and not session._carrier
    if reads and handlers.recv and session._empty > PATIENCE then
@@ -188,7 +203,7 @@ function transport.awaited(session)
    if writes and handlers.send and session._refused > PATIENCE then
       writes, ask = false, true
    end
-   return (reads and "r" or "") .. (writes and "w" or ""), ask
+   return deadline, reads and (writes and "rw" or "r") or writes and "w" or "", ask, pending
 end
 
 -- The defaults of the callbacks, to chain to -------------------------------------------------------------------------

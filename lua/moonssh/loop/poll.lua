@@ -351,12 +351,35 @@ local function set_timer(wait, timeout)
    end
 end
 
+-- Waits for a descriptor without the poller; false when the time is up, or may be for somebody else.
+local function wait_in_place(fd, events, timeout)
+   local at = timeout and now() + timeout
+   local timer = timers[1]
+   if timer and (not at or timer.at < at) then
+      at = timer.at
+   end
+   return core.wait(fd, events, at)
+end
+
 -- The adapter's face -------------------------------------------------------------------------------------------------
 
 poll.now = now
 
+--- Whether nothing could happen while the caller waits in place, without the loop, and until when that holds (nil: for
+--- ever): no task is ready, and nobody waits for a descriptor. Most programs have one session and wait like this.
+---@return boolean, number|nil
+function poll.alone()
+   local fiber = current
+   local timer = timers[1]
+   return n_watching == 0 and first_ready > last_ready and not (fiber and (fiber.cancelled or fiber.nested)),
+      timer and timer.at
+end
+
 --- Waits until the descriptor may be ready ("r", "w" or "rw"). → true | nil, "timeout"
 function poll.wait(fd, events, timeout)
+   if poll.alone() and wait_in_place(fd, events, timeout) then
+      return true
+   end
    local wait = {}
    n_watching = n_watching + 1
    if not watch_fd(wait, fd, events) then
