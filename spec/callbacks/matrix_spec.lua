@@ -191,6 +191,7 @@ hazard("collected with the session that it captures", function(driver)
          return session and driver.answer(...)
       end)
       case:cause()
+      case:rest()
       release = setmetatable({ task = case.task, ours = case.ours, theirs = case.theirs }, getmetatable(case))
    end
    collectgarbage()
@@ -509,8 +510,8 @@ hazard("collects garbage", function(driver)
    case:use()
 end)
 
--- Types that this version never calls: it refuses forwarding.
-local uncalled = { "authagent", "authagent_identities", "authagent_sign", "x11" }
+-- Types that this version never calls.
+local uncalled = { "x11" }
 
 local names = {}
 for cbtype in pairs(drivers) do

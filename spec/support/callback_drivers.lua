@@ -15,8 +15,8 @@
 --    default    function(case), causes what would call the handler, and raises unless the default comes of it
 --    failure    code of session.failure after a handler has thrown; nil: none
 --
--- case:use() raises unless the session is as it should be after its handler was called; case:release() closes what is
--- not the session.
+-- case:use() raises unless the session is as it should be after its handler was called; case:rest() leaves nothing at
+-- work on it; case:release() closes what is not the session.
 
 local core = require "moonssh.core"
 local loop = require "moonssh.loop"
@@ -25,6 +25,7 @@ local messages = require "spec.support.messages"
 local net = require "moonssh.net"
 local ScriptedServer = require "spec.support.scripted_server"
 local ssh = require "moonssh"
+local waiting = require "spec.support.waiting"
 
 local assert = require "luassert"
 local drivers = {}
@@ -49,6 +50,15 @@ function Case:use()
    else
       assert.equal("hello", assert(session:run("echo hello")).stdout)
       assert.is_nil(session.failure)
+   end
+end
+
+-- Ends what the library has at work on the session: that keeps it.
+function Case:rest()
+   if self.agent then
+      self.agent:eof()
+      self.session:wake()
+      waiting.await(function() return self.agent.closed end, "the end of the agent's channel")
    end
 end
 
@@ -238,6 +248,127 @@ drivers.recv = {
    answer = ssh.socket_recv,
    default = works_through_socket,
    failure = "callback",
+}
+
+-- Channels that the server opens --------------------------------------------------------------------------------------
+
+local AGENT = "auth-agent@openssh.com"
+local PROHIBITED = { 1, "not requested" }
+
+-- A session with a channel that has asked for the agent.
+local function forwarding(driver, options)
+   local case = carried(driver, options)
+   case.asking = assert(case.session:open())
+   assert(case.asking:request_agent())
+   return case
+end
+
+drivers.authagent = {
+   open = forwarding,
+   cause = function(case)
+      case.opened = case.server:open(AGENT)
+      case.link:settle()
+   end,
+   count = 3, session_at = 1, abstract_at = 3,
+   check = function(case, arguments)
+      local channel = arguments[2]
+      assert.equal(case.session, channel.session or case.session)
+      assert.is_nil(case.opened.refused)
+      assert.is_number(case.opened.peer)
+   end,
+   default = function(case)
+      case:cause()
+      assert.same(PROHIBITED, case.opened.refused)
+      case:use()
+   end,
+}
+
+-- Has the session run a command that ends when the condition is true: so a call of ours waits all the while, and an
+-- error of a handler is raised from it.
+local function run_until(case, condition)
+   local session, server = case.session, case.server
+   local exec = server.exec
+   local release
+   function server.exec(channel)
+      server.exec = exec
+      release = ssh.spawn(function()
+         waiting.await(function() return session.closed or condition() end, "the " .. case.type .. " callback")
+         channel:finish(0)
+         if not session.closed then
+            session:wake()
+         end
+      end)
+   end
+   local ok, err = pcall(session.run, session, "hold")
+   if release then
+      release:wait()
+   end
+   if not ok then
+      error(err, 0)
+   end
+end
+
+-- A type that answers a request of the agent protocol. The other of the two is there, so that channels are served.
+local function agent_driver(fields)
+   local function answers(case)
+      local list, at, received = {}, 1, case.agent.received
+      while at + 4 <= #received do
+         list[#list + 1], at = string.unpack(">s4", received, at)
+      end
+      return list
+   end
+   function fields.open(driver, options)
+      local case = forwarding(driver, options)
+      case.session:callback_set(fields.other, function() end)
+      case.agent = case.server:open(AGENT)
+      case.link:settle()
+      return case
+   end
+   -- It has begun when it waits, and ended when there is an answer.
+   function fields.cause(case)
+      local session = case.session
+      local n, waiting_before = #answers(case), session._handlers_waiting
+      case.agent:write(string.pack(">s4", fields.request))
+      run_until(case, function()
+         return #answers(case) > n or session._handlers_waiting > waiting_before
+      end)
+   end
+   function fields.default(case)
+      local n = #answers(case)
+      case:cause()
+      assert.equal("\5", answers(case)[n + 1]) -- SSH_AGENT_FAILURE
+      case:use()
+   end
+   return fields
+end
+
+local key = assert(ssh.key.generate("ed25519"))
+
+drivers.authagent_identities = agent_driver{
+   other = "authagent_sign",
+   request = "\11",
+   count = 3, session_at = 1, abstract_at = 3,
+   check = function(_, arguments)
+      assert.is_nil(arguments[2])
+   end,
+   answer = function()
+      return { { blob = key:blob(), comment = "a key" } }
+   end,
+}
+
+drivers.authagent_sign = agent_driver{
+   other = "authagent_identities",
+   request = string.pack(">Bs4s4I4", 13, key:blob(), TEXT, 4),
+   count = 6, session_at = 1, abstract_at = 6,
+   check = function(_, arguments)
+      assert.equal(key:blob(), arguments[2])
+      assert.equal(TEXT, arguments[3])
+      assert.equal(4, arguments[4])
+      assert.is_nil(arguments[5])
+   end,
+   answer = function(_, _, data)
+      return assert(key:sign(data, "ssh-ed25519"))
+   end,
 }
 
 for cbtype, driver in pairs(drivers) do
