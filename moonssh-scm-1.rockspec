@@ -43,6 +43,7 @@ build = {
          ["moonssh.callbacks"] = "lua/moonssh/callbacks.lua",
          ["moonssh.calls"] = "lua/moonssh/calls.lua",
          ["moonssh.carrier"] = "lua/moonssh/carrier.lua",
+         ["moonssh.certificate"] = "lua/moonssh/certificate.lua",
          ["moonssh.channel"] = "lua/moonssh/channel.lua",
          ["moonssh.client"] = "lua/moonssh/client.lua",
          ["moonssh.config"] = "lua/moonssh/config.lua",

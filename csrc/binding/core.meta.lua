@@ -128,18 +128,25 @@ function core.key.parse_file(text, passphrase) end
 function core.key.generate(type, bits) end
 --- "SHA256:…" or "MD5:…" of a public blob; hash "sha256" or "md5".
 function core.key.fingerprint(blob, hash) end
---- List of { name =, key_type = } of the signature algorithms, in order of preference.
+--- List of { name =, key_type =, signed_as = } of the signature algorithms, in order of preference; signed_as is another name for those of certificates.
 function core.key.algorithms() end
 function key:type() end
 function key:bits() end
 function key:is_private() end
+--- Of a certificate the whole of it; plain_blob is that of the key alone.
 function key:blob() end
+function key:plain_blob() end
+--- "user" or "host", serial, key id, principals (strings), valid_after, valid_before (seconds since 1970; uint64 in two's complement),
+--- critical options and extensions (pairs of strings), the authority's public blob, the algorithm it has signed with. Nothing for a key without.
+function key:certificate() end
 function key:comment() end
 function key:sign(data, algorithm) end
 --- → boolean
 function key:verify(data, signature, algorithm) end
 --- The private key as "openssh" (the default), "pem" or "pkcs8", encrypted when a passphrase is given; "unsupported" where the key has no such form.
 function key:export(passphrase, comment, format) end
+--- Type and all fields of the private key, as in a key file and for an agent; "state" where they are not there.
+function key:private_fields() end
 function key:close() end
 
 --- { kex = { {name=, default=}, … }, host_key =, cipher =, mac =, compression = }, each in order of preference.

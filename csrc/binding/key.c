@@ -1,6 +1,6 @@
 /* core.key: keys as objects, from blobs and files. */
-#include "keys/key.h"
 #include "binding/binding.h"
+#include "keys/certificate.h"
 
 enum { SIGNATURE_MOST = 64 * 1024, EXPORT_MOST = 1 << 20 };
 
@@ -22,15 +22,27 @@ static int key_type(lua_State *L);
 static int key_bits(lua_State *L);
 static int key_is_private(lua_State *L);
 static int key_blob(lua_State *L);
+static int key_plain_blob(lua_State *L);
+static int key_certificate(lua_State *L);
 static int key_comment(lua_State *L);
 static int key_sign(lua_State *L);
 static int key_verify(lua_State *L);
 static int key_export(lua_State *L);
+static int key_private_fields(lua_State *L);
 
 static const luaL_Reg methods[] = {
-    {"type", key_type},     {"bits", key_bits},       {"is_private", key_is_private},
-    {"blob", key_blob},     {"comment", key_comment}, {"sign", key_sign},
-    {"verify", key_verify}, {"export", key_export},   {NULL, NULL},
+    {"type", key_type},
+    {"bits", key_bits},
+    {"is_private", key_is_private},
+    {"blob", key_blob},
+    {"comment", key_comment},
+    {"sign", key_sign},
+    {"verify", key_verify},
+    {"export", key_export},
+    {"plain_blob", key_plain_blob},
+    {"certificate", key_certificate},
+    {"private_fields", key_private_fields},
+    {NULL, NULL},
 };
 
 static const mssh_lua_class key_class = {
@@ -110,11 +122,13 @@ static int core_algorithms(lua_State *L)
 
     lua_newtable(L);
     for (size_t i = 0; (row = mssh_sig_algorithm_at(i)) != NULL; i++) {
-        lua_createtable(L, 0, 2);
+        lua_createtable(L, 0, 3);
         lua_pushstring(L, row->name);
         lua_setfield(L, -2, "name");
         lua_pushstring(L, row->key_type);
         lua_setfield(L, -2, "key_type");
+        lua_pushstring(L, row->signed_as);
+        lua_setfield(L, -2, "signed_as");
         lua_rawseti(L, -2, (lua_Integer)i + 1);
     }
     return 1;
@@ -142,6 +156,40 @@ static int key_blob(lua_State *L)
 {
     mssh_lua_push_slice(L, mssh_key_blob(check_key(L)));
     return 1;
+}
+
+static int key_plain_blob(lua_State *L)
+{
+    mssh_lua_push_slice(L, mssh_key_plain_blob(check_key(L)));
+    return 1;
+}
+
+/* Looked up anew for each value: making the one before may have run a finalizer that closed the key. */
+static const mssh_certificate *check_certificate(lua_State *L)
+{
+    const mssh_certificate *certificate = mssh_key_certificate(check_key(L));
+
+    if (certificate == NULL)
+        luaL_error(L, "no certificate");
+    return certificate;
+}
+
+static int key_certificate(lua_State *L)
+{
+    luaL_checkstack(L, 12, NULL);
+    if (mssh_key_certificate(check_key(L)) == NULL)
+        return 0;
+    lua_pushstring(L, check_certificate(L)->use == MSSH_CERTIFICATE_HOST ? "host" : "user");
+    lua_pushinteger(L, (lua_Integer)check_certificate(L)->serial);
+    mssh_lua_push_slice(L, check_certificate(L)->key_id);
+    mssh_lua_push_slice(L, check_certificate(L)->principals);
+    lua_pushinteger(L, (lua_Integer)check_certificate(L)->valid_after);
+    lua_pushinteger(L, (lua_Integer)check_certificate(L)->valid_before);
+    mssh_lua_push_slice(L, check_certificate(L)->critical);
+    mssh_lua_push_slice(L, check_certificate(L)->extensions);
+    mssh_lua_push_slice(L, check_certificate(L)->authority);
+    mssh_lua_push_slice(L, check_certificate(L)->signed_as);
+    return 10;
 }
 
 static int key_comment(lua_State *L)
@@ -199,6 +247,15 @@ static int key_export(lua_State *L)
     format = formats[luaL_checkoption(L, 4, "openssh", names)];
     box = mssh_lua_box_new(L, EXPORT_MOST);
     return push_box(L, box, mssh_key_export(check_key(L), format, passphrase, comment, &box->buf));
+}
+
+static int key_private_fields(lua_State *L)
+{
+    mssh_lua_box *box;
+
+    (void)check_key(L); /* and again below, as above */
+    box = mssh_lua_box_new(L, EXPORT_MOST);
+    return push_box(L, box, mssh_key_write_private(check_key(L), &box->buf));
 }
 
 static const luaL_Reg functions[] = {

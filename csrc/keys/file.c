@@ -216,7 +216,7 @@ static int parse_pem(mssh_mem *mem, mssh_slice text, mssh_slice passphrase, mssh
 
     switch (mssh_pkey_from_pem(mem, text, passphrase, &pkey)) {
     case 0:
-        return mssh_key_wrap(mem, pkey, MSSH_SLICE_EMPTY, key, failure);
+        return mssh_key_wrap(mem, pkey, key, failure);
     case MSSH_ERR_PASSPHRASE:
         return mssh_fail(failure, MSSH_ERR_PASSPHRASE, 0, "%s",
                          passphrase.data == NULL ? "this private key needs a passphrase"

@@ -157,7 +157,7 @@ static int unseal(const cipher_row *row, const uint8_t *key, uint8_t *text, size
 static int read_private(mssh_mem *mem, const outer *file, mssh_slice text, mssh_key **key,
                         mssh_failure *failure)
 {
-    mssh_slice parts[MSSH_PKEY_PARTS_MAX] = {MSSH_SLICE_EMPTY};
+    mssh_slice parts[MSSH_KEY_PARTS_MAX] = {MSSH_SLICE_EMPTY};
     mssh_reader reader = mssh_reader_of(text);
     uint32_t checks[2];
     const mssh_key_kind *type;

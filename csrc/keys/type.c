@@ -34,6 +34,42 @@ static void write_ed25519_private(const mssh_key_kind *type, const mssh_slice *p
     mssh_write_bytes(out, parts[0]);
 }
 
+/* PROTOCOL.u2f: the application behind the public fields, then the private ones of the file. */
+static void read_handle(mssh_reader *reader, mssh_slice *parts)
+{
+    const uint8_t *start = reader->at;
+
+    (void)mssh_read_u8(reader);
+    (void)mssh_read_string(reader);
+    (void)mssh_read_string(reader);
+    if (mssh_reader_ok(reader))
+        parts[MSSH_KEY_HANDLE] = mssh_slice_of(start, (size_t)(reader->at - start));
+}
+
+static void read_sk_ed25519_public(const mssh_key_kind *type, mssh_reader *reader, mssh_slice *parts)
+{
+    read_ed25519_public(type, reader, parts);
+    parts[MSSH_KEY_APPLICATION] = mssh_read_string(reader);
+}
+
+static void write_sk_ed25519_public(const mssh_key_kind *type, const mssh_slice *parts, mssh_buf *out)
+{
+    write_ed25519_public(type, parts, out);
+    mssh_write_string(out, parts[MSSH_KEY_APPLICATION]);
+}
+
+static void read_sk_private(const mssh_key_kind *type, mssh_reader *reader, mssh_slice *parts)
+{
+    type->read_public(type, reader, parts);
+    read_handle(reader, parts);
+}
+
+static void write_sk_private(const mssh_key_kind *type, const mssh_slice *parts, mssh_buf *out)
+{
+    type->write_public(type, parts, out);
+    mssh_write_bytes(out, parts[MSSH_KEY_HANDLE]);
+}
+
 static bool read_fixed_signature(mssh_slice bytes, uint8_t *out, size_t len)
 {
     if (bytes.len != len)
@@ -59,6 +95,18 @@ static void write_ecdsa_public(const mssh_key_kind *type, const mssh_slice *part
 {
     mssh_write_text(out, type->curve);
     mssh_write_string(out, parts[0]);
+}
+
+static void read_sk_ecdsa_public(const mssh_key_kind *type, mssh_reader *reader, mssh_slice *parts)
+{
+    read_ecdsa_public(type, reader, parts);
+    parts[MSSH_KEY_APPLICATION] = mssh_read_string(reader);
+}
+
+static void write_sk_ecdsa_public(const mssh_key_kind *type, const mssh_slice *parts, mssh_buf *out)
+{
+    write_ecdsa_public(type, parts, out);
+    mssh_write_string(out, parts[MSSH_KEY_APPLICATION]);
 }
 
 static void read_ecdsa_private(const mssh_key_kind *type, mssh_reader *reader, mssh_slice *parts)
@@ -149,20 +197,30 @@ static bool read_rsa_signature(mssh_slice bytes, uint8_t *out, size_t len)
     return true;
 }
 
+#define CERT "-cert-v01@openssh.com"
+
 #define ECDSA_ROW(number, kind)                                                                              \
     {                                                                                                        \
-        "ecdsa-sha2-nistp" number, "nistp" number, (kind), 0, read_ecdsa_public, write_ecdsa_public,         \
-            read_ecdsa_private, write_ecdsa_private, read_ecdsa_signature, write_ecdsa_signature             \
+        "ecdsa-sha2-nistp" number, "ecdsa-sha2-nistp" number CERT, "nistp" number, (kind), 0, false,         \
+            read_ecdsa_public, write_ecdsa_public, read_ecdsa_private, write_ecdsa_private,                  \
+            read_ecdsa_signature, write_ecdsa_signature                                                      \
     }
 
 static const mssh_key_kind rows[] = {
-    {"ssh-ed25519", NULL, MSSH_PKEY_ED25519, 0, read_ed25519_public, write_ed25519_public,
-     read_ed25519_private, write_ed25519_private, read_fixed_signature, write_fixed_signature},
+    {"ssh-ed25519", "ssh-ed25519" CERT, NULL, MSSH_PKEY_ED25519, 0, false, read_ed25519_public,
+     write_ed25519_public, read_ed25519_private, write_ed25519_private, read_fixed_signature,
+     write_fixed_signature},
     ECDSA_ROW("256", MSSH_PKEY_P256),
     ECDSA_ROW("384", MSSH_PKEY_P384),
     ECDSA_ROW("521", MSSH_PKEY_P521),
-    {"ssh-rsa", NULL, MSSH_PKEY_RSA, MSSH_RSA_MIN_BITS, read_rsa_public, write_rsa_public, read_rsa_private,
-     write_rsa_private, read_rsa_signature, write_fixed_signature},
+    {"ssh-rsa", "ssh-rsa" CERT, NULL, MSSH_PKEY_RSA, MSSH_RSA_MIN_BITS, false, read_rsa_public,
+     write_rsa_public, read_rsa_private, write_rsa_private, read_rsa_signature, write_fixed_signature},
+    {"sk-ssh-ed25519@openssh.com", "sk-ssh-ed25519" CERT, NULL, MSSH_PKEY_ED25519, 0, true,
+     read_sk_ed25519_public, write_sk_ed25519_public, read_sk_private, write_sk_private, read_fixed_signature,
+     write_fixed_signature},
+    {"sk-ecdsa-sha2-nistp256@openssh.com", "sk-ecdsa-sha2-nistp256" CERT, "nistp256", MSSH_PKEY_P256, 0, true,
+     read_sk_ecdsa_public, write_sk_ecdsa_public, read_sk_private, write_sk_private, read_ecdsa_signature,
+     write_ecdsa_signature},
 };
 
 enum { N_ROWS = sizeof rows / sizeof rows[0] };
@@ -175,6 +233,15 @@ const mssh_key_kind *mssh_key_type_find(mssh_slice name)
     return NULL;
 }
 
+const mssh_key_kind *mssh_key_type_find_certified(mssh_slice name)
+{
+    for (size_t i = 0; i < N_ROWS; i++)
+        if (mssh_slice_is(name, rows[i].certificate))
+            return &rows[i];
+    return NULL;
+}
+
+/* The rows of security keys come after those of the same kind. */
 const mssh_key_kind *mssh_key_type_of(mssh_pkey_kind kind)
 {
     size_t i = 0;
@@ -186,24 +253,41 @@ const mssh_key_kind *mssh_key_type_of(mssh_pkey_kind kind)
 
 int mssh_key_type_refuse(mssh_slice name, mssh_failure *failure)
 {
-    static const char certificate[] = "-cert-v01@openssh.com";
-    size_t suffix = sizeof certificate - 1;
     char shown[64];
 
-    mssh_escape(shown, sizeof shown, name.data, name.len);
-    if (name.len > suffix && mssh_slice_is(mssh_slice_of(name.data + name.len - suffix, suffix), certificate))
-        return mssh_fail(failure, MSSH_ERR_KEY_FORMAT, 0, "certificates are not supported yet: %s", shown);
-    return mssh_fail(failure, MSSH_ERR_KEY_FORMAT, 0, "key type not supported: \"%s\"", shown);
+    return mssh_fail(failure, MSSH_ERR_KEY_FORMAT, 0, "key type not supported: \"%s\"",
+                     mssh_escape(shown, sizeof shown, name.data, name.len));
 }
+
+/* Rows of a plain algorithm, and of the certificate's that signs as it does. */
+#define PLAIN(name, key_type, hash)                                                                          \
+    {                                                                                                        \
+        (name), (key_type), (name), (hash)                                                                   \
+    }
+#define CERTIFIED(start, key_type_start, signed_as, hash)                                                    \
+    {                                                                                                        \
+        start CERT, key_type_start CERT, (signed_as), (hash)                                                 \
+    }
 
 /* In order of preference. */
 static const mssh_sig_algorithm algorithms[] = {
-    {"ssh-ed25519", "ssh-ed25519", MSSH_HASH_SHA512},
-    {"ecdsa-sha2-nistp256", "ecdsa-sha2-nistp256", MSSH_HASH_SHA256},
-    {"ecdsa-sha2-nistp384", "ecdsa-sha2-nistp384", MSSH_HASH_SHA384},
-    {"ecdsa-sha2-nistp521", "ecdsa-sha2-nistp521", MSSH_HASH_SHA512},
-    {"rsa-sha2-512", "ssh-rsa", MSSH_HASH_SHA512},
-    {"rsa-sha2-256", "ssh-rsa", MSSH_HASH_SHA256},
+    PLAIN("ssh-ed25519", "ssh-ed25519", MSSH_HASH_SHA512),
+    PLAIN("ecdsa-sha2-nistp256", "ecdsa-sha2-nistp256", MSSH_HASH_SHA256),
+    PLAIN("ecdsa-sha2-nistp384", "ecdsa-sha2-nistp384", MSSH_HASH_SHA384),
+    PLAIN("ecdsa-sha2-nistp521", "ecdsa-sha2-nistp521", MSSH_HASH_SHA512),
+    PLAIN("sk-ssh-ed25519@openssh.com", "sk-ssh-ed25519@openssh.com", MSSH_HASH_SHA512),
+    PLAIN("sk-ecdsa-sha2-nistp256@openssh.com", "sk-ecdsa-sha2-nistp256@openssh.com", MSSH_HASH_SHA256),
+    PLAIN("rsa-sha2-512", "ssh-rsa", MSSH_HASH_SHA512),
+    PLAIN("rsa-sha2-256", "ssh-rsa", MSSH_HASH_SHA256),
+    CERTIFIED("ssh-ed25519", "ssh-ed25519", "ssh-ed25519", MSSH_HASH_SHA512),
+    CERTIFIED("ecdsa-sha2-nistp256", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp256", MSSH_HASH_SHA256),
+    CERTIFIED("ecdsa-sha2-nistp384", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp384", MSSH_HASH_SHA384),
+    CERTIFIED("ecdsa-sha2-nistp521", "ecdsa-sha2-nistp521", "ecdsa-sha2-nistp521", MSSH_HASH_SHA512),
+    CERTIFIED("sk-ssh-ed25519", "sk-ssh-ed25519", "sk-ssh-ed25519@openssh.com", MSSH_HASH_SHA512),
+    CERTIFIED("sk-ecdsa-sha2-nistp256", "sk-ecdsa-sha2-nistp256", "sk-ecdsa-sha2-nistp256@openssh.com",
+              MSSH_HASH_SHA256),
+    CERTIFIED("rsa-sha2-512", "ssh-rsa", "rsa-sha2-512", MSSH_HASH_SHA512),
+    CERTIFIED("rsa-sha2-256", "ssh-rsa", "rsa-sha2-256", MSSH_HASH_SHA256),
 };
 
 const mssh_sig_algorithm *mssh_sig_algorithm_at(size_t i)

@@ -31,9 +31,24 @@ static const mssh_kex_row kex_rows[] = {
     {{"diffie-hellman-group17-sha512", false}, MSSH_FLOW_BASIC, MSSH_KEM_DH17, MSSH_HASH_SHA512, false},
 };
 
+/* Certificates are for hosts whose authority is known: who knows it names them. */
 static const mssh_host_key_row host_key_rows[] = {
-    {{"ssh-ed25519", true}},         {{"ecdsa-sha2-nistp256", true}}, {{"ecdsa-sha2-nistp384", true}},
-    {{"ecdsa-sha2-nistp521", true}}, {{"rsa-sha2-512", true}},        {{"rsa-sha2-256", true}},
+    {{"ssh-ed25519", true}},
+    {{"ecdsa-sha2-nistp256", true}},
+    {{"ecdsa-sha2-nistp384", true}},
+    {{"ecdsa-sha2-nistp521", true}},
+    {{"sk-ssh-ed25519@openssh.com", true}},
+    {{"sk-ecdsa-sha2-nistp256@openssh.com", true}},
+    {{"rsa-sha2-512", true}},
+    {{"rsa-sha2-256", true}},
+    {{"ssh-ed25519-cert-v01@openssh.com", false}},
+    {{"ecdsa-sha2-nistp256-cert-v01@openssh.com", false}},
+    {{"ecdsa-sha2-nistp384-cert-v01@openssh.com", false}},
+    {{"ecdsa-sha2-nistp521-cert-v01@openssh.com", false}},
+    {{"sk-ssh-ed25519-cert-v01@openssh.com", false}},
+    {{"sk-ecdsa-sha2-nistp256-cert-v01@openssh.com", false}},
+    {{"rsa-sha2-512-cert-v01@openssh.com", false}},
+    {{"rsa-sha2-256-cert-v01@openssh.com", false}},
 };
 
 /* The order for processors with AES instructions. On others the row of CHACHA_ROW comes first. */

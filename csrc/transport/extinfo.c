@@ -43,18 +43,26 @@ int mssh_extinfo_parse(mssh_slice payload, mssh_slice *sig_algs, bool *found, ms
     return 0;
 }
 
+/* The i-th algorithm, or NULL where the plain ones end. */
+static const mssh_sig_algorithm *plain_at(size_t i)
+{
+    const mssh_sig_algorithm *row = mssh_sig_algorithm_at(i);
+
+    return row != NULL && mssh_slice_is(mssh_slice_of_text(row->name), row->signed_as) ? row : NULL;
+}
+
 int mssh_extinfo_write(mssh_buf *out)
 {
     const mssh_sig_algorithm *row;
     size_t len = 0;
 
-    for (size_t i = 0; (row = mssh_sig_algorithm_at(i)) != NULL; i++)
+    for (size_t i = 0; (row = plain_at(i)) != NULL; i++)
         len += strlen(row->name) + (i > 0 ? 1 : 0);
     mssh_write_u8(out, MSSH_MSG_EXT_INFO);
     mssh_write_u32(out, 1);
     mssh_write_text(out, SIG_ALGS);
     mssh_write_u32(out, (uint32_t)len);
-    for (size_t i = 0; (row = mssh_sig_algorithm_at(i)) != NULL; i++) {
+    for (size_t i = 0; (row = plain_at(i)) != NULL; i++) {
         if (i > 0)
             mssh_write_u8(out, ',');
         mssh_write_bytes(out, mssh_slice_of_text(row->name));

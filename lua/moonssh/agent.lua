@@ -19,7 +19,7 @@ local REQUEST_IDENTITIES, IDENTITIES_ANSWER = 11, 12
 local SIGN_REQUEST, SIGN_RESPONSE = 13, 14
 local ADD_IDENTITY, REMOVE_IDENTITY, REMOVE_ALL = 17, 18, 19
 local LOCK, UNLOCK, ADD_CONSTRAINED = 22, 23, 25
-local CONSTRAIN_LIFETIME, CONSTRAIN_CONFIRM = 1, 2
+local CONSTRAIN_LIFETIME, CONSTRAIN_CONFIRM, CONSTRAIN_EXTENSION = 1, 2, 255
 
 ---@class moonssh.agent
 ---@field path string
@@ -30,7 +30,7 @@ Agent.__name = "moonssh.agent"
 
 local agent = {}
 
---- Flags of a sign request, by the algorithm they ask for.
+--- Flags of a sign request, by the algorithm that the signature is by.
 agent.flags = { ["rsa-sha2-256"] = 2, ["rsa-sha2-512"] = 4 }
 
 --- Whether a value is an agent.
@@ -295,9 +295,10 @@ function Agent:sign(blob, data, flags, timeout)
    return signature
 end
 
---- Gives the agent a private key, for `lifetime` seconds or for good; with `confirm` it asks before each use.
+--- Gives the agent a private key, for `lifetime` seconds or for good; with `confirm` it asks before each use. With a
+--- `certificate` it is that which the agent holds: to have it hold both, add the key without as well.
 ---@param private moonssh.key
----@param options { lifetime: number?, confirm: boolean?, timeout: number? }|nil
+---@param options { lifetime: number?, confirm: boolean?, certificate: moonssh.key?, timeout: number? }|nil
 ---@return true|nil
 ---@return table? err
 function Agent:add(private, options)
@@ -305,8 +306,12 @@ function Agent:add(private, options)
    if not key.is(private) then
       args.bad("add", 1, "key expected")
    end
-   options = args.options("add", 2, options, { lifetime = "number", confirm = "boolean", timeout = "number" })
-   local fields, err = private:_agent_fields()
+   options = args.options("add", 2, options,
+      { lifetime = "number", confirm = "boolean", certificate = "table", timeout = "number" })
+   if options.certificate and not (key.is(options.certificate) and options.certificate:certificate()) then
+      args.bad("add", 2, "option 'certificate': a key with a certificate expected")
+   end
+   local fields, err = private:_agent_fields(options.certificate)
    if not fields then
       return nil, err
    end
@@ -320,8 +325,13 @@ function Agent:add(private, options)
    if options.confirm then
       constraints = constraints .. string.char(CONSTRAIN_CONFIRM)
    end
+   if private.type:find("^sk%-") then
+      -- As ssh-add does: the agent's own way to security keys.
+      constraints = constraints .. string.pack(">Bs4s4", CONSTRAIN_EXTENSION, "sk-provider@openssh.com", "internal")
+   end
    local kind = constraints == "" and ADD_IDENTITY or ADD_CONSTRAINED
-   return command(self, string.char(kind) .. fields .. constraints, options.timeout)
+   return command(self, string.char(kind) .. fields .. string.pack(">s4", private.comment) .. constraints,
+      options.timeout)
 end
 
 --- Has the agent forget a key.

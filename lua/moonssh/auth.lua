@@ -14,6 +14,7 @@ local auth = {}
 ---@field user? string
 ---@field identity? string|moonssh.key|(string|moonssh.key)[]
 ---@field identities_only? boolean
+---@field certificate? string|moonssh.key|(string|moonssh.key)[]
 ---@field passphrase? string|fun(path: string): string?
 ---@field password? string|fun(prompt: string): string?
 ---@field interactive? fun(name: string, instruction: string, prompts: { text: string, echo: boolean }[]): string[]?
@@ -27,6 +28,7 @@ auth.options = {
    user = "string",
    identity = { "string", "table" },
    identities_only = "boolean",
+   certificate = { "string", "table" },
    passphrase = { "string", "function" },
    password = { "string", "function" },
    interactive = "function",
@@ -38,10 +40,12 @@ auth.options = {
 
 --- Checks what the types of the options alone do not tell.
 function auth.check_options(fname, index, options)
-   local identity = options.identity
-   for _, one in ipairs(type(identity) == "table" and not key.is(identity) and identity or {}) do
-      if type(one) ~= "string" and not key.is(one) then
-         args.bad(fname, index, "option 'identity': paths and keys expected")
+   for _, name in ipairs{ "identity", "certificate" } do
+      local option = options[name]
+      for _, one in ipairs(type(option) == "table" and not key.is(option) and option or {}) do
+         if type(one) ~= "string" and not key.is(one) then
+            args.bad(fname, index, ("option '%s': paths and keys expected"):format(name))
+         end
       end
    end
    if type(options.agent) == "table" and not agents.is(options.agent) then

@@ -1,10 +1,11 @@
 --- The keys that may be offered for a login, in the order in which they are: those of `identity`, through the agent
---- where it holds them, then the agent's others.
+--- where it holds them, then the agent's others. A certificate for a key comes right before it.
 ---
 --- A candidate is { blob =, type =, name =, locked =, sign = }. blob and type are nil while they cannot be known
---- without a passphrase; `unlock` then finds them out.
+--- without a passphrase; `unlock` then finds them out. Where blob is a certificate's, plain is that of its key.
 
 local agents = require "moonssh.agent"
+local certificates = require "moonssh.certificate"
 local deadlines = require "moonssh.deadline"
 local errors = require "moonssh.errors"
 local key = require "moonssh.key"
@@ -32,9 +33,10 @@ local function checked(signature, err, algorithm, name)
       return nil, err
    end
    local ok, used = pcall(string.unpack, ">s4", signature)
-   if not ok or used ~= algorithm then
+   local wanted = key.signed_as(algorithm)
+   if not ok or used ~= wanted then
       return nil, errors.new("agent", ("%s: signed with %s where %s was asked for"):format(name,
-         errors.escape(ok and used or "nothing", 64), algorithm))
+         errors.escape(ok and used or "nothing", 64), wanted))
    end
    return signature
 end
@@ -42,13 +44,15 @@ end
 local function sign_by_key(candidate, algorithm, data, limit)
    local signer = candidate.key
    if signer._sign then
-      return checked(deadlines.outside(limit, signer.sign, signer, data, algorithm), nil, algorithm, candidate.name)
+      return checked(deadlines.outside(limit, signer.sign, signer, data, key.signed_as(algorithm)), nil, algorithm,
+         candidate.name)
    end
-   return signer:sign(data, algorithm)
+   return signer:sign(data, key.signed_as(algorithm))
 end
 
 local function sign_by_agent(candidate, algorithm, data, limit)
-   local signature, err = candidate.agent:sign(candidate.blob, data, agents.flags[algorithm] or 0, time_left(limit))
+   local flags = agents.flags[key.signed_as(algorithm)] or 0
+   local signature, err = candidate.agent:sign(candidate.held, data, flags, time_left(limit))
    if err and err.code == "timeout" then
       err.stage = "auth"
    end
@@ -103,8 +107,77 @@ local function from_agent(self, identity, name)
       type = identity.type,
       name = name or errors.escape(identity.comment, 80),
       agent = self.agent,
+      held = identity.blob,
       sign = sign_by_agent,
    }
+end
+
+-- --- certificates
+
+-- Notes a certificate for users under the key that it is for. One that has expired is offered all the same, as ssh
+-- does: whose clock is right is not known. It is told with the failure.
+local function keep_certificate(self, found, name)
+   local content = found:certificate()
+   local complaint
+   if not content then
+      complaint = "it is no certificate"
+   elseif content.type ~= "user" then
+      complaint = "it is for hosts, not for users"
+   else
+      complaint = certificates.time_complaint(content)
+      local list = self.certificates[content.public] or {}
+      self.certificates[content.public] = list
+      table.insert(list, { blob = found:blob(), type = found.type, name = name })
+   end
+   if complaint then
+      note(self, errors.new("key_format", ("certificate %s: %s"):format(name, complaint), { path = name }))
+   end
+end
+
+local function read_certificate(self, path, optional)
+   local found, err = key.load(path)
+   if found then
+      keep_certificate(self, found, path)
+   elseif not (optional and err.missing) then
+      note(self, err)
+   end
+end
+
+-- Those of the option `certificate`.
+local function collect_certificates(self, option)
+   self.certificates = {}
+   if type(option) == "string" or key.is(option) then
+      option = { option }
+   end
+   for _, one in ipairs(option or {}) do
+      if key.is(one) then
+         keep_certificate(self, one, one.comment ~= "" and one.comment or one:fingerprint())
+      else
+         read_certificate(self, paths.expand(one))
+      end
+   end
+end
+
+-- The same candidate with a certificate to show in place of the key. An agent that holds the certificate itself signs
+-- by that, else by the key.
+local function certified(self, candidate, certificate)
+   local copy = {}
+   for name, value in pairs(candidate) do
+      copy[name] = value
+   end
+   copy.blob, copy.type, copy.name, copy.plain = certificate.blob, certificate.type, certificate.name, candidate.blob
+   if candidate.held and self.held[certificate.blob] then
+      copy.held = certificate.blob
+   end
+   return copy
+end
+
+-- Adds a key, and its certificates before it.
+local function add_with_certificates(self, candidate)
+   for _, certificate in ipairs(candidate.blob and self.certificates[candidate.blob] or {}) do
+      add(self, certified(self, candidate, certificate))
+   end
+   add(self, candidate)
 end
 
 -- A key, or the public half of a file that is still locked.
@@ -115,8 +188,9 @@ local function from_key(self, found, name, locked_path)
    elseif locked_path then
       return { blob = blob, type = found.type, name = name, locked = locked_path }
    elseif not found.private then
-      note(self, errors.new("key_format",
-         ("%s is a public key: the private half is needed, and no agent holds it"):format(name), { path = name }))
+      local where = found.type:find("^sk%-") and "the private half of %s is in its security key, and no agent holds it"
+         or "%s is a public key: the private half is needed, and no agent holds it"
+      note(self, errors.new("key_format", where:format(name), { path = name }))
       return nil
    end
    return { blob = blob, type = found.type, name = name, key = found, sign = sign_by_key }
@@ -124,6 +198,7 @@ end
 
 local function from_path(self, path)
    path = paths.expand(path)
+   read_certificate(self, path .. "-cert.pub", true)
    local found, locked = key.peek(path)
    if not found and locked ~= true then
       note(self, locked)
@@ -135,12 +210,13 @@ local function from_path(self, path)
 end
 
 --- Collects what the options name; it reads the key files and asks the agent, but for no passphrase.
----@param options { identity: any, identities_only: boolean?, agent: any, passphrase: any }
+---@param options { identity: any, identities_only: boolean?, certificate: any, agent: any, passphrase: any }
 ---@param limit { at: number? }
 ---@return moonssh.credentials
 function credentials.collect(options, limit)
-   local self = setmetatable({ candidates = {}, problems = {}, seen = {} }, Credentials)
+   local self = setmetatable({ candidates = {}, problems = {}, seen = {}, unlocked = {} }, Credentials)
    self.passphrase = options.passphrase
+   collect_certificates(self, options.certificate)
    ask_agent(self, options.agent, limit)
    local identity = options.identity
    if type(identity) == "string" or key.is(identity) then
@@ -154,7 +230,7 @@ function credentials.collect(options, limit)
          candidate = from_path(self, one)
       end
       if candidate then
-         add(self, candidate)
+         add_with_certificates(self, candidate)
       end
    end
    local only = options.identities_only
@@ -162,10 +238,9 @@ function credentials.collect(options, limit)
       -- An empty list beside an agent means that there are no files, not that the agent is to be of no use.
       only = options.identity ~= nil and not (identity[1] == nil and options.agent)
    end
-   for _, held in ipairs(not only and self.identities or {}) do
-      -- Certificates need more than a signature by their type's name, and DSA is gone.
-      if not held.type:find("-cert-v01@", 1, true) and held.type ~= "ssh-dss" and held.type ~= "" then
-         add(self, from_agent(self, held))
+   for _, held in ipairs(self.identities or {}) do
+      if key.is_known_type(held.type) and (not only or self.certificates[held.blob]) then
+         add_with_certificates(self, from_agent(self, held))
       end
    end
    return self
@@ -176,8 +251,12 @@ end
 ---@return table? err
 function Credentials:unlock(candidate, limit)
    local path = candidate.locked
-   local loaded, err = deadlines.outside(limit, key.load, path, self.passphrase)
-   if loaded and candidate.blob and loaded:blob() ~= candidate.blob then
+   local plain = candidate.plain or candidate.blob
+   local loaded, err = self.unlocked[path], nil
+   if not loaded then
+      loaded, err = deadlines.outside(limit, key.load, path, self.passphrase)
+   end
+   if loaded and plain and loaded:blob() ~= plain then
       err = errors.new("key_format", ("%s is not the private half of %s.pub"):format(path, path), { path = path })
       loaded = nil
    elseif loaded and not loaded.private then
@@ -186,8 +265,11 @@ function Credentials:unlock(candidate, limit)
    if not loaded then
       return nil, err
    end
+   self.unlocked[path] = loaded
    candidate.locked, candidate.key, candidate.sign = nil, loaded, sign_by_key
-   candidate.blob, candidate.type = loaded:blob(), loaded.type
+   if not candidate.plain then
+      candidate.blob, candidate.type = loaded:blob(), loaded.type
+   end
    return true
 end
 

@@ -60,26 +60,35 @@ local function lookup_name(options)
    return options.host or "", options.port or DEFAULT_PORT
 end
 
---- The algorithms of a list, those first whose keys are known of the host. A host of which nothing is known gets the
---- list as it is, so that the order tells nothing.
+--- The algorithms of a list, those first whose keys are known of the host, and before them the certificates' where an
+--- authority for the host is known. A host of which nothing is known gets the list as it is, so that the order tells
+--- nothing.
 ---@param known moonssh.known_hosts
 ---@param host string
 ---@param port integer
 ---@param list string[]
 ---@return string[]
 function hostkey.algorithms_for(known, host, port, list)
-   local types = {}
+   local types, wanted = {}, {}
    for _, entry in ipairs(known:_known(host, port)) do
       types[entry.type] = true
    end
-   local key_types = {}
-   for _, row in ipairs(core.key.algorithms()) do
-      key_types[row.name] = row.key_type
-   end
-   local first, rest = {}, {}
+   local certified = known:_authorities(host, port)[1] ~= nil
+   local first, second, rest = {}, {}, {}
    for _, name in ipairs(list) do
-      table.insert(types[key_types[name] or name] and first or rest, name)
+      wanted[name] = true
    end
+   for _, row in ipairs(core.key.algorithms()) do
+      if wanted[row.name] then
+         wanted[row.name] = row.key_type
+      elseif certified and row.name ~= row.signed_as and wanted[row.signed_as] then
+         table.insert(first, row.name)
+      end
+   end
+   for _, name in ipairs(list) do
+      table.insert(types[wanted[name]] and second or rest, name)
+   end
+   table.move(second, 1, #second, #first + 1, first)
    return table.move(rest, 1, #rest, #first + 1, first)
 end
 
@@ -111,6 +120,12 @@ local function changed_error(context, known, line, path)
       ("the host key of %s has changed: it is now %s (%s), but %s line %d knows %s"):format(
          where(context.host, context.port), context.fingerprint, context.key.type, path, line,
          table.concat(expected, ", ")), context, { expected = expected, path = path, line = line })
+end
+
+-- A certificate of an authority that is known, but that is not good: no policy takes its key for new.
+local function certificate_error(context, reason)
+   return refusal("host_key_rejected", ("the host certificate of %s (%s, %s) is not good: %s"):format(
+      where(context.host, context.port), context.fingerprint, context.key.type, reason), context, { why = reason })
 end
 
 local function verdict_error(context, known, verdict, line, path)
@@ -146,7 +161,7 @@ local function learn(context, known)
    if not path then
       return nil, verdict_error(context, known, "unknown")
    end
-   return known:_learn(known_hosts.line(context.host, context.port, context.key))
+   return known:_learn(known_hosts.line(context.host, context.port, context.key._plain))
 end
 
 -- Only true accepts. A function that fails has not accepted, and the error says why it failed.
@@ -174,13 +189,15 @@ local function decide(context, options, limit)
    if not known then
       return nil, err
    end
-   local verdict, line, path = known:check(context.host, context.port, context.key)
+   local verdict, line, path, complaint = known:check(context.host, context.port, context.key)
    if verdict == "revoked" then
       return nil, verdict_error(context, known, verdict, line, path)
    elseif type(policy) == "function" then
       return ask(context, policy, verdict, limit)
    elseif verdict == "match" or policy == "off" then
       return true
+   elseif complaint and verdict == "unknown" then
+      return nil, certificate_error(context, complaint)
    elseif verdict == "unknown" and policy == "accept-new" then
       return learn(context, known)
    end

@@ -3,6 +3,7 @@
 local core = require "moonssh.core"
 local errors = require "moonssh.errors"
 local args = require "moonssh.args"
+local certificates = require "moonssh.certificate"
 local paths = require "moonssh.paths"
 
 local MAX_FILE = 1024 * 1024
@@ -33,6 +34,7 @@ local function wrap(core_key, comment)
    return setmetatable({
       _core = core_key,
       _blob = core_key:blob(),
+      _plain = core_key:plain_blob(),
       type = core_key:type(),
       bits = core_key:bits(),
       comment = comment or core_key:comment(),
@@ -66,6 +68,33 @@ function key.blob_of(fname, index, value)
       return value
    end
    return args.bad(fname, index, "key expected")
+end
+
+-- Of each signature algorithm, what its signatures say that they are by; and of each key type its best algorithm.
+local signed_as, best_algorithm
+
+local function read_algorithms()
+   if not signed_as then
+      signed_as, best_algorithm = {}, {}
+      for _, row in ipairs(core.key.algorithms()) do
+         signed_as[row.name] = row.signed_as
+         best_algorithm[row.key_type] = best_algorithm[row.key_type] or row.name
+      end
+   end
+end
+
+--- What the signatures of an algorithm say that they are by: of "rsa-sha2-512-cert-v01@openssh.com" "rsa-sha2-512".
+---@return string
+function key.signed_as(algorithm)
+   read_algorithms()
+   return signed_as[algorithm] or algorithm
+end
+
+--- Whether there is an algorithm for keys of a type.
+---@return boolean
+function key.is_known_type(type_name)
+   read_algorithms()
+   return best_algorithm[type_name] ~= nil
 end
 
 --- A public key from its blob (RFC 4253 6.6).
@@ -122,6 +151,14 @@ local function read(path)
    return text
 end
 
+-- The public half that an encrypted file in OpenSSH's format shows, or nil.
+local function public_part(text)
+   local body = text:match("%-%-%-%-%-BEGIN OPENSSH PRIVATE KEY%-%-%-%-%-(.-)%-%-%-%-%-END")
+   local data = body and core.base64_decode((body:gsub("%s", "")))
+   local ok, magic, _, _, _, _, blob = pcall(string.unpack, ">zs4s4s4I4s4", data or "")
+   return ok and magic == "openssh-key-v1" and key.from_blob(blob) or nil
+end
+
 --- What a private key file says without its passphrase: the key, if it needs none; else the public half, where the
 --- file or the ".pub" beside it shows it, and true for being locked.
 ---@param path string
@@ -141,8 +178,9 @@ function key.peek(path)
       err.path = path
       return nil, err
    end
-   local public = core.file.read(path .. ".pub", MAX_FILE)
-   found = public and parse(public, nil, path, path)
+   found = public_part(text)
+   local public = not found and core.file.read(path .. ".pub", MAX_FILE)
+   found = found or public and parse(public, nil, path, path)
    return found and not found.private and found or nil, true
 end
 
@@ -237,7 +275,7 @@ end
 
 -- --- methods
 
---- "SHA256:…" as ssh-keygen prints it, or "MD5:…".
+--- "SHA256:…" as ssh-keygen prints it, or "MD5:…". Of a certificate it is that of the key in it.
 ---@param hash "sha256"|"md5"|nil
 ---@return string
 function Key:fingerprint(hash)
@@ -245,10 +283,10 @@ function Key:fingerprint(hash)
    if hash ~= nil and hash ~= "sha256" and hash ~= "md5" then
       args.bad("fingerprint", 1, "'sha256' or 'md5' expected")
    end
-   return core.key.fingerprint(self._blob, hash or "sha256")
+   return core.key.fingerprint(self._plain, hash or "sha256")
 end
 
---- The public blob (RFC 4253 6.6).
+--- The public blob (RFC 4253 6.6), of a certificate the whole of it.
 ---@return string
 function Key:blob()
    args.handle(self, "key", "blob")
@@ -264,9 +302,22 @@ function Key:public_line()
    return comment ~= "" and line .. " " .. comment or line
 end
 
+--- What the key's certificate says; nil for a plain key. It is signed by the key that it names as its authority's;
+--- whether to trust that one is for the caller to know.
+---@return moonssh.certificate?
+function Key:certificate()
+   return certificates.of(open_core(self, "certificate"))
+end
+
 --- The signature algorithm used when none is named.
 function Key:_default_algorithm()
-   return self.type == "ssh-rsa" and "rsa-sha2-512" or self.type
+   read_algorithms()
+   return key.signed_as(best_algorithm[self.type])
+end
+
+-- Whether the private half is in a security key: then the file has a handle for it at best.
+local function in_hardware(self)
+   return self.type:find("^sk%-") ~= nil
 end
 
 --- Signs data. For RSA the algorithm may be "rsa-sha2-512" (default) or "rsa-sha2-256".
@@ -284,10 +335,13 @@ function Key:sign(data, algorithm)
       if signature == nil then
          return nil, errors.is(err) and err or errors.new("agent", "the key refused to sign"
             .. (err ~= nil and ": " .. tostring(err) or ""))
-      elseif type(signature) ~= "string" or first_string(signature) ~= algorithm then
+      elseif type(signature) ~= "string" or first_string(signature) ~= key.signed_as(algorithm) then
          return nil, errors.new("key_format", "the external key did not give a signature by " .. algorithm)
       end
       return signature
+   elseif in_hardware(self) then
+      return nil, errors.new("unsupported",
+         ("a key of type %s signs in its security key only: through an agent, or a key.external"):format(self.type))
    elseif not self.private then
       return nil, errors.new("key_format", "a public key cannot sign: the private half is needed")
    end
@@ -328,49 +382,50 @@ function Key:export(options)
       return self:public_line() .. "\n"
    elseif not formats[format] then
       args.bad("export", 1, ("unknown format '%s'"):format(errors.escape(format, 40)))
-   elseif self._sign or not self.private then
+   elseif self._sign or not (self.private or in_hardware(self)) then
       return nil, errors.new("key_format", "the private half of this key is not here to be exported")
    end
    local text, code, message = core_key:export(options.passphrase, self.comment, format)
    if not text then
       if code == "unsupported" then
          message = ("a key of type %s cannot be written in the format '%s'"):format(self.type, format)
+      elseif code == "state" then
+         code, message = "key_format", "the handle of this key is not here to be exported"
       end
       return nil, errors.from_core(code, message)
    end
    return text
 end
 
--- The bytes of the armour that export writes.
-local function unarmour(text)
-   return core.base64_decode((text:match("KEY%-%-%-%-%-\n(.-)\n%-%-%-%-%-END"):gsub("\n", "")))
-end
+-- Where in the private fields, past the type's name, those begin that a certificate in an agent is followed by: the
+-- others are in the certificate (PROTOCOL.agent).
+local behind_certificate = {
+   ["ssh-rsa"] = ">s4s4",
+   ["ecdsa-sha2-nistp256"] = ">s4s4", ["ecdsa-sha2-nistp384"] = ">s4s4", ["ecdsa-sha2-nistp521"] = ">s4s4",
+   ["sk-ecdsa-sha2-nistp256@openssh.com"] = ">s4s4",
+}
 
-local private_fields = { ["ssh-ed25519"] = 4, ["ssh-rsa"] = 8 }
-
---- The key as an agent takes it: type, private fields, comment (the private part of OpenSSH's file format).
+--- The key as an agent takes it: type and private fields, those of a certificate in the place of the public ones.
+---@param certificate moonssh.key|nil
 ---@return string|nil
 ---@return table? err
-function Key:_agent_fields()
-   local text, err = self:export()
-   if not text then
-      return nil, err
+function Key:_agent_fields(certificate)
+   local core_key = open_core(self, "add")
+   local fields, code = core_key:private_fields()
+   if self._sign or code == "state" then
+      return nil, errors.new("key_format", "the private half of this key is not here to be given away")
+   elseif not fields then
+      return nil, errors.from_core(code)
+   elseif not certificate then
+      return fields
+   elseif certificate._plain ~= self._plain then
+      return nil, errors.new("key_format", "the certificate is for another key")
    end
-   local data = unarmour(text)
-   local place = #"openssh-key-v1\0" + 1
-   local _, private
-   _, place = string.unpack(">s4", data, place)
-   _, place = string.unpack(">s4", data, place)
-   _, place = string.unpack(">s4", data, place)
-   _, place = string.unpack(">I4", data, place)
-   _, place = string.unpack(">s4", data, place)
-   private = string.unpack(">s4", data, place)
-   -- Behind two check words come the fields, then the padding.
-   place = 9
-   for _ = 1, private_fields[self.type] or 5 do
-      _, place = string.unpack(">s4", private, place)
+   local _, place = string.unpack(">s4", fields)
+   if behind_certificate[self.type] then
+      place = select(3, string.unpack(behind_certificate[self.type], fields, place))
    end
-   return private:sub(9, place - 1)
+   return string.pack(">s4s4", certificate.type, certificate._blob) .. fields:sub(place)
 end
 
 --- Lets go of the key. Using it afterwards raises.
@@ -386,7 +441,7 @@ function Key.__eq(a, b)
 end
 
 function Key:__tostring()
-   return ("%s key %s"):format(self.type, core.key.fingerprint(self._blob, "sha256"))
+   return ("%s key %s"):format(self.type, core.key.fingerprint(self._plain, "sha256"))
 end
 
 return key

@@ -7,6 +7,7 @@
 local core = require "moonssh.core"
 local errors = require "moonssh.errors"
 local args = require "moonssh.args"
+local certificates = require "moonssh.certificate"
 local match = require "moonssh.match"
 local key = require "moonssh.key"
 local paths = require "moonssh.paths"
@@ -258,13 +259,13 @@ end
 
 -- --- questions
 
--- The entries that speak of a host, without those of certificate authorities.
-local function entries_of(self, host, port)
-   local name, found = name_of(host, port), {}
+-- The entries that speak of a name: those of certificate authorities, or all others.
+local function entries_of(self, name, authorities)
+   local found = {}
    for i, path in ipairs(self.paths) do
       for number, text in ipairs(self._lines[i]) do
          local entry = may_match(text, name) and parse_line(text)
-         if entry and entry.marker ~= "cert-authority" and matches(entry, name) then
+         if entry and (entry.marker == "cert-authority") == authorities and matches(entry, name) then
             entry.path, entry.line = path, number
             found[#found + 1] = entry
          end
@@ -273,37 +274,105 @@ local function entries_of(self, host, port)
    return found
 end
 
---- What is known of a host's key: "match"; "changed" where other keys are known of the host, be it of another type;
---- "revoked", which wins over all; else "unknown". With it the number of the line that decided, and its path.
----@param host string
----@param port integer|nil 22 if nil
----@param host_key moonssh.key|string a key, or its blob
----@return "match"|"unknown"|"changed"|"revoked"
----@return integer? line
----@return string? path
-function KnownHosts:check(host, port, host_key)
-   args.handle(self, "known_hosts", "check")
-   args.check("check", 1, host, "string")
-   check_port("check", port)
-   local blob = key.blob_of("check", 3, host_key)
+--- The entries of the authorities that may certify a host. As in ssh, one that is known by the name alone may certify
+--- it on any port.
+function KnownHosts:_authorities(host, port)
+   local found = entries_of(self, name_of(host, port), true)
+   if port and port ~= DEFAULT_PORT then
+      local more = entries_of(self, name_of(host), true)
+      table.move(more, 1, #more, #found + 1, found)
+   end
+   return found
+end
+
+-- The first of the entries that has a blob.
+local function with_blob(entries, blob)
+   for _, entry in ipairs(entries) do
+      if entry.blob == blob then
+         return entry
+      end
+   end
+end
+
+-- The certificate in a blob, or nil where it is a plain key's.
+local function certificate_in(blob)
+   local core_key = string.unpack(">s4", blob):find("-cert-v01@", 1, true) and core.key.parse_public(blob)
+   if core_key then
+      local found = certificates.of(core_key)
+      core_key:close()
+      return found
+   end
+end
+
+-- The verdict on a certificate, with its entry. nil where its authority is not known; with that known, and why the
+-- certificate is not good, where it is not.
+local function check_certificate(self, host, port, certificate, signature_algorithms)
+   for _, entry in ipairs(entries_of(self, name_of(host, port), false)) do
+      if entry.marker == "revoked" and entry.blob == certificate.signature_key then
+         return "revoked", entry
+      end
+   end
+   local entry = with_blob(self:_authorities(host, port), certificate.signature_key)
+   if not entry then
+      return nil
+   end
+   local reason = certificates.host_complaint(certificate, host, signature_algorithms)
+   if reason then
+      return nil, entry, reason
+   end
+   return "match", entry
+end
+
+-- The verdict on a plain key, with the entry that decided.
+local function check_plain(self, host, port, blob)
    local verdict, decisive = "unknown", nil
-   for _, entry in ipairs(entries_of(self, host, port)) do
+   for _, entry in ipairs(entries_of(self, name_of(host, port), false)) do
       local same = entry.blob == blob
       if same and entry.marker == "revoked" then
-         return "revoked", entry.line, entry.path
+         return "revoked", entry
       elseif same and verdict ~= "match" then
          verdict, decisive = "match", entry
       elseif not entry.marker and verdict == "unknown" then
          verdict, decisive = "changed", entry
       end
    end
-   return verdict, decisive and decisive.line, decisive and decisive.path
+   return verdict, decisive
+end
+
+--- What is known of a host's key: "match"; "changed" where other keys are known of the host, be it of another type;
+--- "revoked", which wins over all; else "unknown". With it the number of the line that decided, and its path.
+--- A certificate matches when its authority is one of the host's and it is good for the host now; else it is its key
+--- that is asked for, as ssh does, and `reason` says what is wrong with a certificate of such an authority.
+---@param host string
+---@param port integer|nil 22 if nil
+---@param host_key moonssh.key|string a key, or its blob
+---@param signature_algorithms string[]|nil what authorities may sign with; nil: all but SHA-1
+---@return "match"|"unknown"|"changed"|"revoked"
+---@return integer? line
+---@return string? path
+---@return string? reason
+function KnownHosts:check(host, port, host_key, signature_algorithms)
+   args.handle(self, "known_hosts", "check")
+   args.check("check", 1, host, "string")
+   check_port("check", port)
+   local blob = key.blob_of("check", 3, host_key)
+   local certificate = certificate_in(blob)
+   local verdict, entry = check_plain(self, host, port, certificate and certificate.public or blob)
+   local reason
+   if certificate and verdict ~= "revoked" then
+      local better, decisive
+      better, decisive, reason = check_certificate(self, host, port, certificate, signature_algorithms)
+      if better then
+         verdict, entry = better, decisive
+      end
+   end
+   return verdict, entry and entry.line, entry and entry.path, reason
 end
 
 -- The entries with a key that is known of a host and not revoked: { path =, line =, type =, blob = }.
 function KnownHosts:_known(host, port)
    local known = {}
-   for _, entry in ipairs(entries_of(self, host, port)) do
+   for _, entry in ipairs(entries_of(self, name_of(host, port), false)) do
       if not entry.marker then
          known[#known + 1] = entry
       end

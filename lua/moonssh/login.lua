@@ -7,6 +7,7 @@
 local args = require "moonssh.args"
 local deadlines = require "moonssh.deadline"
 local errors = require "moonssh.errors"
+local key = require "moonssh.key"
 
 local MAX_PASSWORD_CHANGES = 3
 
@@ -133,13 +134,18 @@ end
 
 -- --- publickey
 
--- The algorithms to try with a key type, best first. RSA follows server-sig-algs; a server that does not say gets both
--- of SHA-2 one after the other (RFC 8332 3.3). SHA-1 is never used.
+local rsa_algorithms = {
+   ["ssh-rsa"] = { "rsa-sha2-512", "rsa-sha2-256" },
+   ["ssh-rsa-cert-v01@openssh.com"] = { "rsa-sha2-512-cert-v01@openssh.com", "rsa-sha2-256-cert-v01@openssh.com" },
+}
+
+-- The algorithms to try with a key type, best first. RSA follows server-sig-algs, which names the plain ones; a server
+-- that does not say gets both of SHA-2 one after the other (RFC 8332 3.3). SHA-1 is never used.
 function Login:algorithms_of(type)
-   if type ~= "ssh-rsa" then
+   local both = rsa_algorithms[type]
+   if not both then
       return { type }
    end
-   local both = { "rsa-sha2-512", "rsa-sha2-256" }
    local known = self.core:server_sig_algs()
    if not known then
       return both
@@ -149,7 +155,7 @@ function Login:algorithms_of(type)
       offered[name] = true
    end
    for _, name in ipairs(both) do
-      if offered[name] then
+      if offered[name] or offered[key.signed_as(name)] then
          return { name }
       end
    end

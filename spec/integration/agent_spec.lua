@@ -57,11 +57,16 @@ describe("with an agent", function()
    end)
 
    it("the private half of an identity is the agent's, without its passphrase", function()
-      local path = keys.make(folder, "locked", { type = "ed25519", passphrase = "a passphrase", rounds = 2 })
-      process.check{ "cp", sshd.key_path .. ".pub", path .. ".pub" }
+      -- Whether its public half stands beside it or only in it.
+      local path = folder:path("locked")
+      process.check{ "cp", sshd.key_path, path }
+      process.check{ "ssh-keygen", "-q", "-p", "-P", "", "-N", "a passphrase", "-a", "2", "-f", path }
       agent:add(sshd.key_path)
       local session <close> = assert(dial(sshd, { agent = agent.path, identity = path }))
       assert.equal("publickey", session.info.auth)
+      process.check{ "cp", sshd.key_path .. ".pub", path .. ".pub" }
+      local other <close> = assert(dial(sshd, { agent = agent.path, identity = path }))
+      assert.equal("publickey", other.info.auth)
    end)
 
    it("a public file is enough as identity", function()

@@ -64,7 +64,7 @@ describe("a client and a server", function()
          "diffie-hellman-group14-sha256", "diffie-hellman-group-exchange-sha256" }, kex)
       local _, host_key = names(1)
       assert.same({ "ssh-ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521",
-         "rsa-sha2-512", "rsa-sha2-256" }, host_key)
+         "sk-ssh-ed25519@openssh.com", "sk-ecdsa-sha2-nistp256@openssh.com", "rsa-sha2-512", "rsa-sha2-256" }, host_key)
       local _, cipher = names(2)
       assert.equal(6, #cipher)
       local _, mac = names(3)

@@ -20,7 +20,16 @@ describe("the order of host key algorithms", function()
       assert.equal(unchanged, order("web2 " .. rsa))
       assert.equal(unchanged, order("[web1]:2222 " .. rsa))
       assert.equal(unchanged, order("@revoked web1 " .. rsa))
-      assert.equal(unchanged, order("@cert-authority web1 " .. rsa))
+      assert.equal(unchanged, order("@cert-authority web2 " .. rsa))
+   end)
+
+   it("has certificates in front where an authority for the host is known, whatever its key is", function()
+      local certified = "ssh-ed25519-cert-v01@openssh.com ecdsa-sha2-nistp256-cert-v01@openssh.com "
+         .. "ecdsa-sha2-nistp384-cert-v01@openssh.com rsa-sha2-512-cert-v01@openssh.com "
+         .. "rsa-sha2-256-cert-v01@openssh.com "
+      assert.equal(certified .. unchanged, order("@cert-authority web1 " .. rsa))
+      assert.equal(certified .. "ecdsa-sha2-nistp256 ssh-ed25519 ecdsa-sha2-nistp384 rsa-sha2-512 rsa-sha2-256",
+         order("@cert-authority * " .. rsa, "web1 " .. ecdsa))
    end)
 
    it("has those in front whose keys are known of the host, and the others behind", function()

@@ -35,7 +35,8 @@ local SIG_ALGS = entry("server-sig-algs", "ssh-ed25519,rsa-sha2-256")
 describe("EXT_INFO", function()
    it("of our server names all signature algorithms", function()
       local pair = Pair.new():open()
-      assert.equal("ssh-ed25519,ecdsa-sha2-nistp256,ecdsa-sha2-nistp384,ecdsa-sha2-nistp521,rsa-sha2-512,rsa-sha2-256",
+      assert.equal("ssh-ed25519,ecdsa-sha2-nistp256,ecdsa-sha2-nistp384,ecdsa-sha2-nistp521,"
+         .. "sk-ssh-ed25519@openssh.com,sk-ecdsa-sha2-nistp256@openssh.com,rsa-sha2-512,rsa-sha2-256",
          pair.client:server_sig_algs())
       assert.is_nil(pair.server:server_sig_algs())
    end)

@@ -33,9 +33,17 @@ describe("signature algorithms", function()
       for i, row in ipairs(keys.algorithms()) do
          names[i] = row.name .. " " .. row.type
       end
-      assert.same({ "ssh-ed25519 ssh-ed25519", "ecdsa-sha2-nistp256 ecdsa-sha2-nistp256",
+      local plain = { "ssh-ed25519 ssh-ed25519", "ecdsa-sha2-nistp256 ecdsa-sha2-nistp256",
          "ecdsa-sha2-nistp384 ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521 ecdsa-sha2-nistp521",
-         "rsa-sha2-512 ssh-rsa", "rsa-sha2-256 ssh-rsa" }, names)
+         "sk-ssh-ed25519@openssh.com sk-ssh-ed25519@openssh.com",
+         "sk-ecdsa-sha2-nistp256@openssh.com sk-ecdsa-sha2-nistp256@openssh.com",
+         "rsa-sha2-512 ssh-rsa", "rsa-sha2-256 ssh-rsa" }
+      -- The same once more for certificates.
+      local all = table.move(plain, 1, #plain, 1, {})
+      for _, pair in ipairs(plain) do
+         table.insert(all, (pair:gsub("@openssh.com", ""):gsub("%S+", "%0-cert-v01@openssh.com")))
+      end
+      assert.same(all, names)
    end)
 end)
 
