@@ -4,8 +4,7 @@
 
 enum { TEXT_MAX = 1 << 20 };
 
-/* Takes the next line off *rest, without its end. */
-static bool next_line(mssh_slice *rest, mssh_slice *line)
+bool mssh_file_next_line(mssh_slice *rest, mssh_slice *line)
 {
     const uint8_t *end;
 
@@ -146,7 +145,7 @@ static bool take_header(mssh_slice *rest, mssh_slice *comment)
     mssh_slice line, value;
     const uint8_t *colon;
 
-    if (!next_line(&ahead, &line))
+    if (!mssh_file_next_line(&ahead, &line))
         return false;
     colon = line.len > 0 ? memchr(line.data, ':', line.len) : NULL;
     if (colon == NULL)
@@ -156,7 +155,7 @@ static bool take_header(mssh_slice *rest, mssh_slice *comment)
         value = mssh_slice_of(value.data + 1, value.len - 2);
     if (starts_with(line, "Comment:"))
         *comment = value;
-    while (line.len > 0 && line.data[line.len - 1] == '\\' && next_line(&ahead, &line))
+    while (line.len > 0 && line.data[line.len - 1] == '\\' && mssh_file_next_line(&ahead, &line))
         continue;
     *rest = ahead;
     return true;
@@ -168,7 +167,7 @@ static bool find_end(mssh_slice rest, const char *end, mssh_slice *body)
     mssh_slice all = rest;
     mssh_slice line;
 
-    while (next_line(&rest, &line)) {
+    while (mssh_file_next_line(&rest, &line)) {
         if (starts_with(line, end) && trimmed(line).len == strlen(end)) {
             *body = mssh_slice_of(all.data, (size_t)(line.data - all.data));
             return true;
@@ -242,7 +241,7 @@ static int parse_armoured(mssh_mem *mem, mssh_slice text, mssh_slice passphrase,
     mssh_slice rest = text;
     mssh_slice line, label;
 
-    (void)next_line(&rest, &line);
+    (void)mssh_file_next_line(&rest, &line);
     line = trimmed(line);
     label = mssh_slice_of(line.data + strlen("-----BEGIN "), line.len - strlen("-----BEGIN "));
     if (mssh_slice_is(label, "OPENSSH PRIVATE KEY-----"))
@@ -265,10 +264,9 @@ int mssh_key_parse_file(mssh_mem *mem, mssh_slice text, mssh_slice passphrase, m
     if (text.len > TEXT_MAX)
         return mssh_fail(failure, MSSH_ERR_KEY_FORMAT, 0, "not a key: too long for one");
     if (starts_with(text, "PuTTY-User-Key-File-"))
-        return mssh_fail(failure, MSSH_ERR_KEY_FORMAT, 0,
-                         "PuTTY key files are not supported yet: puttygen converts");
+        return mssh_ppk_parse(mem, text, passphrase, key, failure);
     /* Text may stand before an armour. */
-    while (next_line(&rest, &line)) {
+    while (mssh_file_next_line(&rest, &line)) {
         if (starts_with(line, "-----BEGIN ")) {
             mssh_slice armoured = mssh_slice_of(line.data, (size_t)(text.data + text.len - line.data));
             int rc = parse_armoured(mem, armoured, passphrase, key, failure);
@@ -279,7 +277,7 @@ int mssh_key_parse_file(mssh_mem *mem, mssh_slice text, mssh_slice passphrase, m
             return parse_rfc4716(mem, rest, key, failure);
     }
     rest = text;
-    while (next_line(&rest, &line)) {
+    while (mssh_file_next_line(&rest, &line)) {
         line = trimmed(line);
         if (line.len > 0 && line.data[0] != '#')
             return parse_public_line(mem, line, key, failure);

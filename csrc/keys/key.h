@@ -40,10 +40,10 @@ const mssh_sig_algorithm *mssh_sig_algorithm_at(size_t i);
  * caller's. */
 int mssh_key_parse_public(mssh_mem *mem, mssh_slice blob, mssh_key **key, mssh_failure *failure);
 
-/* Parses text of a key file of any format: private (OpenSSH, PEM, PKCS#8) or public (a line as in
+/* Parses text of a key file of any format: private (OpenSSH, PEM, PKCS#8, PuTTY) or public (a line as in
  * authorized_keys, or "SSH2 PUBLIC KEY"). An encrypted one needs `passphrase` (data NULL: none given):
- * MSSH_ERR_PASSPHRASE when it is missing or wrong. Costly KDF settings (over 1,024 bcrypt rounds) are
- * MSSH_ERR_LIMIT. 0: *key is the caller's. */
+ * MSSH_ERR_PASSPHRASE when it is missing or wrong. Costly KDF settings (over 1,024 bcrypt rounds, see also
+ * crypto/argon2.h) are MSSH_ERR_LIMIT. 0: *key is the caller's. */
 int mssh_key_parse_file(mssh_mem *mem, mssh_slice text, mssh_slice passphrase, mssh_key **key,
                         mssh_failure *failure);
 

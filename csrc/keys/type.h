@@ -73,6 +73,13 @@ int mssh_key_set_comment(mssh_key *key, mssh_slice comment);
 int mssh_certificate_parse(mssh_mem *mem, const mssh_key_kind *type, mssh_slice blob, mssh_key **key,
                            mssh_failure *failure);
 
+/* Takes the next line off *rest, without its end. False when there is none. */
+bool mssh_file_next_line(mssh_slice *rest, mssh_slice *line);
+
+/* Reads a PuTTY key file. */
+int mssh_ppk_parse(mssh_mem *mem, mssh_slice text, mssh_slice passphrase, mssh_key **key,
+                   mssh_failure *failure);
+
 /* Reads a decoded openssh-key-v1 file. */
 int mssh_openssh_parse(mssh_mem *mem, mssh_slice file, mssh_slice passphrase, mssh_key **key,
                        mssh_failure *failure);

@@ -422,5 +422,6 @@ int mssh_testing_open_crypto(lua_State *L)
     luaL_newlib(L, functions);
     mssh_testing_add_kem(L);
     mssh_testing_add_kem_pq(L);
+    mssh_testing_add_derivation(L);
     return 1;
 }

@@ -175,7 +175,7 @@ describe("a private key file", function()
       end
       process.check{ "openssl", "genrsa", "-out", folder:path "small", "1024" }
       refused(folder:read("small"), "^ssh%-rsa key of 1024 bits: less than 2048 are not accepted")
-      refused("PuTTY-User-Key-File-3: ssh-ed25519\nEncryption: none\n", "^PuTTY key files are not supported yet")
+      refused("PuTTY-User-Key-File-1: ssh-rsa\nEncryption: none\n", "^PuTTY key file of a version not supported")
       process.check{ "openssl", "pkey", "-in", folder:path "other", "-pubout", "-out", folder:path "public" }
       refused(folder:read("public"), "^PEM public keys are not supported")
    end)
