@@ -284,30 +284,6 @@ for cbtype, kind in pairs(kinds) do
             end
             assert.same(expected, seen)
          end)
-
-         it("is dropped and counted beyond 256 that wait", function()
-            local adapter = loop.current()
-            local gate = {}
-            handle(function()
-               gate[#gate + 1] = adapter.token()
-               adapter.park(gate[#gate])
-            end)
-            for i = 1, 300 do
-               send(tostring(i))
-            end
-            link:settle()
-            assert.equal(256, #seen)
-            assert.equal(44, session.info.callbacks_dropped)
-            for _, token in ipairs(gate) do
-               adapter.unpark(token)
-            end
-            loop.sleep(0)
-            send("again"):settle()
-            assert.equal("again", seen[257])
-            assert.equal(44, session.info.callbacks_dropped)
-            adapter.unpark(gate[257])
-            loop.sleep(0)
-         end)
       end)
 
       it("may close the session", function()
@@ -331,57 +307,6 @@ for cbtype, kind in pairs(kinds) do
          end)
          send("one", "two"):settle()
          assert.same({ "one", "two" }, seen)
-      end)
-
-      it("costs no growth when thousands of messages come", function()
-         local count = 0
-         session:callback_set(cbtype, function()
-            count = count + 1
-         end)
-         local function flood()
-            for _ = 1, 50 do
-               for _ = 1, 200 do
-                  send("12345678")
-               end
-               link:settle()
-            end
-            link.server.log = {}
-            collectgarbage()
-            collectgarbage()
-            return collectgarbage("count")
-         end
-         flood()
-         local before = flood()
-         local after = flood()
-         assert.equal(30000, count)
-         assert.is_true(after - before < 16, after - before)
-      end)
-
-      it("that is not set costs nothing, however many come", function()
-         -- What the steps allocate in which the session takes n messages; its own share is the same in each.
-         local function cost(n)
-            for i = 1, n do
-               send(("%08d and a text too long to be shared"):format(i))
-            end
-            local bytes, spent, steps = link.server:output(1 << 24), 0, 0
-            collectgarbage()
-            collectgarbage("stop")
-            while bytes ~= "" do
-               local piece = bytes:sub(1, session._core:input_room())
-               bytes = bytes:sub(#piece + 1)
-               session._core:input(piece)
-               local before = collectgarbage("count")
-               session:step()
-               spent, steps = spent + collectgarbage("count") - before, steps + 1
-            end
-            collectgarbage("restart")
-            return spent / steps
-         end
-         cost(1)
-         local one = cost(1)
-         for _ = 1, 20 do
-            assert.is_true(cost(1000) <= one)
-         end
       end)
    end)
 end
