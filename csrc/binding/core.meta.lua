@@ -39,6 +39,10 @@ function poller:set(fd, events) end
 --- its length (twice the number of descriptors; at most 512, the others come with the next wait); errors and hang-ups count as "rw". EINTR
 --- gives 0.
 function poller:wait(timeout) end
+--- A descriptor that is readable while wait(0) would give something, or the alarm has gone off; nil without epoll.
+function poller:fd() end
+--- Makes that descriptor readable in so many seconds, once, until the next wait; nil puts the alarm off. Returns true, or nil, code, message.
+function poller:alarm(seconds) end
 function poller:close() end
 
 --- Waits for one descriptor, without a poller: "r", "w" or "rw", until a time on the clock of core.now (nil: for ever). Gives whether it may

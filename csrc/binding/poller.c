@@ -10,6 +10,8 @@
 
 #if defined(__linux__) && !defined(MSSH_NO_EPOLL)
 #include <sys/epoll.h>
+#include <sys/timerfd.h>
+#include <time.h>
 #define HAVE_EPOLL 1
 #else
 #define HAVE_EPOLL 0
@@ -27,6 +29,7 @@ typedef struct poller {
     mssh_lua_object object;
     mssh_mem mem;
     int epoll; /* -1: the entries below are polled */
+    int alarm; /* a timer within epoll, -1 before the first alarm */
     struct pollfd *entries;
     size_t n_entries;
     size_t cap;
@@ -39,7 +42,9 @@ static void poller_release(void *object)
 
     if (self->epoll >= 0)
         (void)close(self->epoll);
-    self->epoll = -1;
+    if (self->alarm >= 0)
+        (void)close(self->alarm);
+    self->epoll = self->alarm = -1;
     if (self->entries != NULL)
         mssh_free(&self->mem, self->entries, self->cap * sizeof *self->entries);
     self->entries = NULL;
@@ -48,11 +53,11 @@ static void poller_release(void *object)
 
 static int poller_set(lua_State *L);
 static int poller_wait(lua_State *L);
+static int poller_fd(lua_State *L);
+static int poller_alarm(lua_State *L);
 
 static const luaL_Reg methods[] = {
-    {"set", poller_set},
-    {"wait", poller_wait},
-    {NULL, NULL},
+    {"set", poller_set}, {"wait", poller_wait}, {"fd", poller_fd}, {"alarm", poller_alarm}, {NULL, NULL},
 };
 
 static const mssh_lua_class poller_class = {
@@ -167,6 +172,49 @@ static int epoll_set(poller *self, int fd, int interest)
     return epoll_ctl(self->epoll, EPOLL_CTL_ADD, fd, &event) == 0 ? 0 : errno;
 }
 
+/* The alarm has gone off once; the number of times that it has is of no interest. */
+static void alarm_take(const poller *self)
+{
+    uint64_t times;
+
+    if (read(self->alarm, &times, sizeof times) < 0)
+        return;
+}
+
+static int alarm_open(poller *self)
+{
+    struct epoll_event event = {.events = EPOLLIN};
+    int status;
+
+    self->alarm = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
+    if (self->alarm < 0)
+        return errno;
+    event.data.fd = self->alarm;
+    if (epoll_ctl(self->epoll, EPOLL_CTL_ADD, self->alarm, &event) == 0)
+        return 0;
+    status = errno;
+    (void)close(self->alarm);
+    self->alarm = -1;
+    return status;
+}
+
+/* A time of 0 would put the timer off: it becomes the shortest there is. */
+static int alarm_set(poller *self, double seconds)
+{
+    struct itimerspec when = {.it_value = {.tv_sec = 0, .tv_nsec = 0}};
+    int status = self->alarm < 0 ? alarm_open(self) : 0;
+
+    if (status != 0)
+        return status;
+    if (seconds >= 0) {
+        when.it_value.tv_sec = (time_t)seconds;
+        when.it_value.tv_nsec = (long)((seconds - floor(seconds)) * 1e9);
+        if (when.it_value.tv_sec == 0 && when.it_value.tv_nsec == 0)
+            when.it_value.tv_nsec = 1;
+    }
+    return timerfd_settime(self->alarm, 0, &when, NULL) == 0 ? 0 : errno;
+}
+
 static lua_Integer epoll_report(lua_State *L, poller *self, int timeout_ms)
 {
     struct epoll_event events[BATCH];
@@ -176,6 +224,10 @@ static lua_Integer epoll_report(lua_State *L, poller *self, int timeout_ms)
     if (n < 0)
         return errno == EINTR ? 0 : -errno;
     for (int i = 0; i < n; i++) {
+        if (events[i].data.fd == self->alarm) {
+            alarm_take(self);
+            continue;
+        }
         int ready = (events[i].events & EPOLLIN ? READ : 0) | (events[i].events & EPOLLOUT ? WRITE : 0);
         if (events[i].events & (EPOLLERR | EPOLLHUP))
             ready = READ | WRITE;
@@ -252,13 +304,46 @@ static int wait_for_one(lua_State *L)
     return 1;
 }
 
+static int poller_fd(lua_State *L)
+{
+    const poller *self = mssh_lua_object_check(L, 1, &poller_class);
+
+    if (self->epoll >= 0)
+        lua_pushinteger(L, self->epoll);
+    else
+        lua_pushnil(L);
+    return 1;
+}
+
+/* Most seconds ahead that an alarm is set to; whoever waits longer asks again. */
+static const lua_Number ALARM_MOST = 1e8;
+
+static int poller_alarm(lua_State *L)
+{
+    poller *self = mssh_lua_object_check(L, 1, &poller_class);
+    lua_Number seconds = lua_isnoneornil(L, 2) ? -1 : fmax(0, luaL_checknumber(L, 2));
+    int status = ENOSYS;
+
+#if HAVE_EPOLL
+    if (self->epoll >= 0)
+        status = alarm_set(self, fmin(seconds, ALARM_MOST));
+#else
+    (void)self;
+    (void)ALARM_MOST;
+#endif
+    if (status != 0)
+        return mssh_lua_push_errno(L, "io", status);
+    lua_pushboolean(L, 1);
+    return 1;
+}
+
 static int poller_new(lua_State *L)
 {
     static const char *const kinds[] = {"epoll", "poll", NULL};
     bool by_epoll = luaL_checkoption(L, 1, HAVE_EPOLL ? "epoll" : "poll", kinds) == 0;
     poller *self = mssh_lua_object_new(L, &poller_class, 1);
 
-    self->epoll = -1;
+    self->epoll = self->alarm = -1;
     mssh_lua_mem_init(L, &self->mem);
     lua_newtable(L);
     (void)lua_setiuservalue(L, -2, LIST);

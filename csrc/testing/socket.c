@@ -67,15 +67,17 @@ static address check_address(lua_State *L, int index)
     return a;
 }
 
-/* socket.listen(host, port) -> fd, port | nil, message. Port 0 takes a free one. */
+/* socket.listen(host, port, backlog) -> fd, port | nil, message. Port 0 takes a free one. */
 static int socket_listen(lua_State *L)
 {
     address a = check_address(L, 1);
+    int backlog = (int)luaL_optinteger(L, 3, 128);
     int fd = socket(a.u.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
     if (fd < 0)
         return push_failure(L, errno);
-    if (bind(fd, &a.u.any, a.len) != 0 || listen(fd, 128) != 0 || getsockname(fd, &a.u.any, &a.len) != 0) {
+    if (bind(fd, &a.u.any, a.len) != 0 || listen(fd, backlog) != 0 ||
+        getsockname(fd, &a.u.any, &a.len) != 0) {
         int code = errno;
         close(fd);
         return push_failure(L, code);

@@ -7,7 +7,6 @@
 
 local agents = require "moonssh.agent"
 local args = require "moonssh.args"
-local builtin = require "moonssh.loop.poll"
 local callbacks = require "moonssh.callbacks"
 local errors = require "moonssh.errors"
 local keys = require "moonssh.key"
@@ -65,7 +64,7 @@ end
 --- Has a handler answer it, in the task that was made for that.
 function Request:call(f, session)
    local _ <close> = self
-   builtin.running().agent_binds = self.server.binds
+   loop.current().running().agent_binds = self.server.binds
    local encode, result = calls[self.type](f, self, session)
    if result == nil then
       return
@@ -118,7 +117,7 @@ end
 --- hop first; else the latest of all.
 ---@return { host_key: moonssh.key, session_id: string, forwarding: boolean }[]
 function agent_server.binds(session)
-   local fiber = builtin.running()
+   local fiber = loop.current().running()
    local binds = fiber and fiber.agent_binds or session._agent_binds
    return table.move(binds, 1, #binds, 1, {})
 end
@@ -155,7 +154,7 @@ end
 local function start_relay(self, request)
    table.insert(self.relayed, request)
    if not self.relaying then
-      self.relaying = builtin.spawn_background(relay, finish_relay, self)
+      self.relaying = self.channel._session._loop.spawn_background(relay, finish_relay, self)
    end
 end
 
@@ -310,7 +309,7 @@ function Server:__close()
       shift(self)
    end
    if self.relaying then
-      builtin.cancel_fiber(self.relaying)
+      self.channel._session._loop.cancel_fiber(self.relaying)
    end
    if self.agent then
       self.agent:close()

@@ -8,7 +8,6 @@
 local args = require "moonssh.args"
 local errors = require "moonssh.errors"
 local loop = require "moonssh.loop"
-local builtin = require "moonssh.loop.poll"
 
 local callbacks = {}
 
@@ -121,14 +120,20 @@ local function failure_of(cbtype, failure)
    })
 end
 
--- The end of a handler that has waited: nobody's call is there to tell of an error.
+-- The end of a handler that has waited: nobody's call is there to tell of an error. One that could not begin at once,
+-- and has failed before its first wait, leaves it to the next call.
 local function finish(fiber)
    local session = fiber.waits_for
    if session then
       session._handlers_waiting = session._handlers_waiting - 1
       if fiber.results and not fiber.results[1] then
          local err = failure_of(fiber.cbtype, fiber.results[2])
-         loop.report(err, fiber.results[2].traceback)
+         if fiber.waited == nil and fiber.began and not session._raise and not session.closed then
+            session._raise = err
+            require "moonssh.pump".kick(session)
+         else
+            loop.report(err, fiber.results[2].traceback)
+         end
       end
    end
 end
@@ -151,7 +156,7 @@ local function serve_channel(serve, f, session, channel, open)
 end
 
 -- Accepts a channel and has it served.
-local function start_open(session, cbtype, open)
+local function start_open(session, begin, cbtype, open)
    local f = session._callbacks[cbtype]
    local row = rows[cbtype]
    if not callbacks.serves(session, cbtype) then
@@ -164,39 +169,42 @@ local function start_open(session, cbtype, open)
       return
    elseif f then
       return started(session, cbtype,
-         builtin.start(serve_channel, finish, row.start, f, session, channel, open))
+         begin(serve_channel, finish, row.start, f, session, channel, open))
    end
    -- What goes on by itself is nothing that loop.run would wait for.
    started(session, cbtype,
-      builtin.spawn_background(serve_channel, finish, row.default, nil, session, channel, open))
+      session._loop.spawn_background(serve_channel, finish, row.default, nil, session, channel, open))
 end
 
-local function start(session, cbtype, a, b, c)
+-- `begin` is the function of the loop that starts a task.
+local function start(session, begin, cbtype, a, b, c)
    local f = session._callbacks[cbtype]
    local row = rows[cbtype]
    if row.opens then
-      return start_open(session, cbtype, a)
+      return start_open(session, begin, cbtype, a)
    elseif not f then
       return row.without and row.without(a)
    elseif row.droppable and session._handlers_waiting >= MAX_WAITING then
       session._callbacks_dropped = session._callbacks_dropped + 1
       return
    end
-   return started(session, cbtype, builtin.start(row.start, finish, f, session, a, b, c))
+   return started(session, cbtype, begin(row.start, finish, f, session, a, b, c))
 end
 
 --- Starts the handlers that are queued. The queue is one for all who get here, also from within a handler, so that
 --- the order stays. Gives the error of the first that failed at once; those of others are reported.
+--- With `at_once` nothing is waited for.
 ---@return moonssh.error?
-function callbacks.run(session)
+function callbacks.run(session, at_once)
    local queue = session._queue
+   local begin = at_once and session._loop.start_later or session._loop.start
    local first_error
    while queue.first <= queue.last and not session.closed do
       local at = queue.first
       local cbtype, a, b, c = queue[at], queue[at + 1], queue[at + 2], queue[at + 3]
       queue[at], queue[at + 1], queue[at + 2], queue[at + 3] = nil, nil, nil, nil
       queue.first = at + 4
-      local err = start(session, cbtype, a, b, c)
+      local err = start(session, begin, cbtype, a, b, c)
       if err and first_error then
          loop.report(err, err.traceback)
       end

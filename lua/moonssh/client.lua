@@ -237,6 +237,7 @@ function client.connect(destination, options)
       return nil, err
    end
    local sessions = session_options(options, target, target.known)
+   local _ <close> = loop.bind(options.loop)
    local timeout = options.timeout or DEFAULT_TIMEOUT
    local limit = { at = timeout < math.huge and loop.now() + timeout or nil }
    local session

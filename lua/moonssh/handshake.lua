@@ -1,6 +1,7 @@
 -- The part of a session that connects and logs in, each step on its own.
 
 local core = require "moonssh.core"
+local loop = require "moonssh.loop"
 local args = require "moonssh.args"
 local Carrier = require "moonssh.carrier"
 local Channel = require "moonssh.channel"
@@ -81,9 +82,7 @@ local function set_socket(self, socket)
    end
    self._socket, self._fd, self._drained = socket, fd, fd ~= nil
    if fd then
-      if self._loop.cancel then
-         self._loop.cancel(fd) -- an earlier descriptor of that number may be known to the loop
-      end
+      self._loop.cancel(fd) -- an earlier descriptor of that number may be known to the loop
       local ok, code, message = core.socket.prepare(fd)
       if not ok then
          return nil, errors.from_core(code, message)
@@ -141,6 +140,7 @@ function methods:handshake(socket, options, limit)
    if not ok then
       return nil, err
    end
+   local _ <close> = loop.bind(self._loop)
    self._host = options.host
    self._started = true
    self._core:start()
@@ -251,6 +251,7 @@ local function login_method(name, function_name, types)
       local values = table.pack(...)
       values[#types + 1] = self:_deadline(timeout)
       local _ <close> = logging_in(self)
+      local _ <close> = loop.bind(self._loop)
       return require "moonssh.auth"[function_name](self, table.unpack(values, 1, #types + 1))
    end
 end
@@ -291,6 +292,7 @@ function methods:authenticate(options, limit)
    end
    local deadline = limit or self:_deadline(options)
    local _ <close> = logging_in(self)
+   local _ <close> = loop.bind(self._loop)
    return auth.authenticate(self, options, deadline)
 end
 

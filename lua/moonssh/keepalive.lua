@@ -1,6 +1,5 @@
 -- Probes of a server that says nothing, and the end of a session whose server does not answer them.
 
-local builtin = require "moonssh.loop.poll"
 local errors = require "moonssh.errors"
 local loop = require "moonssh.loop"
 local pump = require "moonssh.pump"
@@ -65,23 +64,16 @@ function keepalive.start(session)
    local holder = setmetatable({ session }, { __mode = "v" })
    local state = { unanswered = 0, count = options.count or DEFAULT_COUNT }
    local interval = options.interval
-   if session._loop == builtin then
-      session._keepalive = builtin.spawn_background(watch, nil, holder, interval, state)
-   elseif session._loop.spawn then
-      session._keepalive = true
-      session._loop.spawn(function()
-         watch(holder, interval, state)
-      end)
-   end
+   session._keepalive = session._loop.spawn_background(watch, nil, holder, interval, state)
 end
 
 --- Ends the probes.
 function keepalive.stop(session)
    local fiber = session._keepalive
-   if type(fiber) == "table" then
-      builtin.cancel_fiber(fiber)
+   if fiber then
+      session._keepalive = nil
+      session._loop.cancel_fiber(fiber)
    end
-   session._keepalive = nil
 end
 
 return keepalive

@@ -7,16 +7,13 @@ local loop = require "moonssh.loop"
 
 -- How long an attempt is alone before the next one joins it (RFC 8305 5, "Connection Attempt Delay").
 local STAGGER = 0.25
-local EMFILE, ENFILE = 24, 23
+local EMFILE, ENFILE, EINPROGRESS = 24, 23, 115
 
 local net = {}
 
 -- The loop must not take the next descriptor of that number for this one.
 local function forget(fd)
-   local cancel = loop.current().cancel
-   if cancel then
-      cancel(fd)
-   end
+   loop.current().cancel(fd)
 end
 
 --- Closes a descriptor that was waited for.
@@ -150,7 +147,10 @@ function Race:wait(deadline)
       return nil
    end
    local attempt = self.pending[index]
-   local ok, code, message = core.socket.finish(attempt.fd)
+   local ok, code, message, errno = core.socket.finish(attempt.fd)
+   if errno == EINPROGRESS then
+      return nil -- the loop was mistaken
+   end
    table.remove(self.pending, index)
    if ok then
       return attempt.fd

@@ -22,9 +22,6 @@ local pump = {}
 -- Without a descriptor the callbacks are asked again after this time.
 local ASK_AGAIN = 0.01
 
--- A scheduler that cannot wake a leader from its descriptor has it look up this often.
-local LOOK_UP = 0.05
-
 -- A transport that always has more gives way to other tasks after so many reads.
 local READS = 16
 
@@ -58,7 +55,7 @@ function pump.kick(session)
       session._carrier:kick()
    elseif session._waits_for == "token" then
       adapter.unpark(session._token)
-   elseif adapter.cancel then
+   else
       adapter.cancel(session._fd)
    end
 end
@@ -153,10 +150,10 @@ local function take_raised(session)
 end
 
 -- Starts the handlers that are queued. Those who get here meanwhile do not lead: the caller still does.
-local function start_handlers(session)
+local function start_handlers(session, at_once)
    local outer = session._starting
    session._starting = true
-   local err = callbacks.run(session)
+   local err = callbacks.run(session, at_once)
    session._starting = outer
    return err
 end
@@ -185,7 +182,7 @@ function pump.step(session)
       send(session)
    end
    local err = err_below or take_raised(session)
-   local handler_err = start_handlers(session)
+   local handler_err = start_handlers(session, true)
    if not session.closed then
       pump.flush(session)
       pump.kick(session)
@@ -347,7 +344,6 @@ local function wait_for_transport(session, waiter, deadline)
       waiter.waits_for, session._waits_for = "carrier", "carrier"
       session._carrier:wait(session, at)
    elseif fd and events ~= "" then
-      timeout = adapter.cancel and timeout or soonest(timeout, LOOK_UP)
       waiter.waits_for, session._waits_for = events, events
       adapter.wait(fd, events, timeout)
    else

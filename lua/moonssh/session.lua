@@ -191,7 +191,7 @@ function Session.new(options)
    if not handle then
       return nil, errors.from_core(code, message)
    end
-   local adapter = options.loop or loop.current()
+   local adapter = loop.of(options.loop)
    local self = setmetatable({
       closed = false,
       abstract = options.abstract,
@@ -519,9 +519,7 @@ end
 function Session:_close_socket()
    local fd = self._fd
    if fd then
-      if self._loop.cancel then
-         self._loop.cancel(fd)
-      end
+      self._loop.cancel(fd)
       if self._owns_socket then
          core.socket.close(fd)
       end

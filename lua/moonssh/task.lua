@@ -3,7 +3,6 @@
 local args = require "moonssh.args"
 local errors = require "moonssh.errors"
 local loop = require "moonssh.loop"
-local builtin = require "moonssh.loop.poll"
 
 ---@class moonssh.task
 ---@field closed boolean whether it has ended
@@ -43,7 +42,8 @@ function task.spawn(f, ...)
    local state = { waiting = {} }
    local self = setmetatable({ closed = false, _state = state }, Task)
    state.handle = setmetatable({ self }, { __mode = "v" })
-   self._fiber = builtin.spawn(f, finish(state), ...)
+   self._loop = loop.current()
+   self._fiber = self._loop.spawn(f, finish(state), ...)
    return self
 end
 
@@ -62,7 +62,7 @@ function Task:wait(timeout)
    args.optional("wait", 1, timeout, "number")
    if not state.done then
       loop.may_wait()
-      if builtin.running() == self._fiber then
+      if self._loop.running() == self._fiber then
          args.raise("a task cannot wait for itself")
       end
       local adapter = loop.current()
@@ -91,7 +91,7 @@ end
 --- Ends it at its next wait, closing its <close> variables.
 function Task:cancel()
    check(self, "cancel")
-   builtin.cancel_fiber(self._fiber)
+   self._loop.cancel_fiber(self._fiber)
 end
 
 Task.__close = Task.cancel

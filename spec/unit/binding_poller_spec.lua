@@ -201,3 +201,64 @@ describe("a poller", function()
       assert.is_not_nil(second:wait(0))
    end)
 end)
+
+describe("the alarm of a poller over epoll", function()
+   local poller
+
+   before_each(function()
+      poller = assert(core.poller("epoll"))
+   end)
+
+   after_each(function()
+      poller:close()
+   end)
+
+   -- Whether a poller of its own finds the descriptor readable within a minute, or else at once.
+   local function rings(timeout)
+      local other <close> = assert(core.poller("poll"))
+      assert(other:set(poller:fd(), "r"))
+      return (ready(other, timeout))[poller:fd()] == "r"
+   end
+
+   it("makes its descriptor readable, once", function()
+      assert.is_false(rings(0))
+      assert.is_true(poller:alarm(0))
+      assert.is_true(rings(60))
+      assert.same({}, (ready(poller, 0)))
+      assert.is_false(rings(0))
+      assert.is_true(poller:alarm(0.001))
+      assert.is_true(rings(60))
+   end)
+
+   it("ends a wait", function()
+      assert.is_true(poller:alarm(0.001))
+      assert.same({}, (ready(poller, 60)))
+   end)
+
+   it("can be put off and moved", function()
+      assert.is_true(poller:alarm(0))
+      assert.is_true(rings(60))
+      assert.is_true(poller:alarm(nil))
+      assert.is_false(rings(0))
+      assert.is_true(poller:alarm(1e300))
+      assert.is_false(rings(0))
+   end)
+
+   it("is not one of the descriptors that are reported", function()
+      local a, b = assert(core.socket.pair())
+      core.socket.send(b, "x")
+      assert(poller:set(a, "r"))
+      assert(poller:alarm(0))
+      assert.is_true(rings(60))
+      assert.same({ [a] = "r" }, (ready(poller, 0)))
+      core.socket.close(a)
+      core.socket.close(b)
+   end)
+
+   it("is not to be had over poll", function()
+      local other <close> = assert(core.poller("poll"))
+      assert.is_nil(other:fd())
+      local ok, code = other:alarm(0)
+      assert.same({ nil, "io" }, { ok, code })
+   end)
+end)

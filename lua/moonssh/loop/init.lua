@@ -3,21 +3,27 @@
 local args = require "moonssh.args"
 local errors = require "moonssh.errors"
 local builtin = require "moonssh.loop.poll"
+local faces = require "moonssh.loop.face"
 
+--- What any scheduler has to offer. Results are hints: a wait may end early, or late.
 ---@class moonssh.adapter
 ---@field now fun(): number seconds on a monotonic clock
----@field wait fun(fd: integer, events: "r"|"w"|"rw", timeout?: number): any returns when fd may be ready, or later
+---@field wait fun(fd: integer, events: "r"|"w"|"rw", timeout?: number): any until fd may be ready; nil, "timeout"
 ---@field token fun(): any something to park on
----@field park fun(token: any, timeout?: number): any returns after unpark(token), at once if that was before
+---@field park fun(token: any, timeout?: number): any until unpark(token), which may have come before; nil, "timeout"
 ---@field unpark fun(token: any)
----@field cancel? fun(fd: integer) wakes whoever waits for fd
----@field spawn? fun(f: function): any runs f as a task
+---@field cancel? fun(fd: integer) wakes whoever waits for fd, which is about to be closed
+---@field spawn? fun(f: function): any runs f as a task, best when the caller waits; default: in a coroutine, at once
 
 ---@class moonssh.loop
 ---@field on_error fun(err: any, traceback?: string) told of errors that no call can return
 local loop = {}
 
-local adapter = builtin
+local running = coroutine.running
+local bound = faces.bound
+
+local adapter = builtin -- as it was given to use
+local face = builtin -- what the library uses of it
 local inline -- the name of the handler that is running and must not wait
 
 --- What becomes of an error in a task that nobody can be told of. Yours to replace.
@@ -36,9 +42,10 @@ function loop.report(err, traceback)
    end
 end
 
+--- What waiting is put on in the running code: the loop of the session or task that it is for, else the one in use.
 ---@return moonssh.adapter
 function loop.current()
-   return adapter
+   return bound[running()] or builtin.running() and builtin or face
 end
 
 --- Puts all waiting on another scheduler; nil goes back to the built-in one. Gives the one that was used before.
@@ -51,7 +58,32 @@ function loop.use(other)
    end
    local previous = adapter
    adapter = other or builtin
+   face = faces.of(adapter)
    return previous
+end
+
+--- What the library uses of an adapter that was checked; of the current one for nil.
+function loop.of(other)
+   return other and faces.of(other) or loop.current()
+end
+
+local Binding = {
+   __close = function(binding)
+      bound[binding.co] = binding.previous
+   end,
+}
+
+--- Puts the waiting of the running coroutine on a scheduler, until the value that this gives is closed.
+---@param other moonssh.adapter|nil nil: leaves it as it is
+function loop.bind(other)
+   local target = loop.of(other)
+   if target == loop.current() then
+      return nil
+   end
+   local co = running()
+   local binding = setmetatable({ co = co, previous = bound[co] }, Binding)
+   bound[co] = target
+   return binding
 end
 
 --- Raises unless a table has what an adapter must have.
@@ -80,11 +112,11 @@ end
 --- Seconds on the clock of all deadlines.
 ---@return number
 function loop.now()
-   return adapter.now()
+   return loop.current().now()
 end
 
-local function time_left(deadline)
-   return deadline and math.max(0, deadline - adapter.now())
+local function time_left(used, deadline)
+   return deadline and math.max(0, deadline - used.now())
 end
 
 --- Waits for a descriptor until an absolute time.
@@ -94,8 +126,8 @@ end
 ---@return true|nil, "timeout"?
 function loop.wait(fd, events, deadline)
    loop.may_wait()
-   local used = adapter
-   local done, why = used.wait(fd, events, time_left(deadline))
+   local used = loop.current()
+   local done, why = used.wait(fd, events, time_left(used, deadline))
    if used.forget then
       used.forget(fd)
    end
@@ -111,25 +143,14 @@ end
 ---@return integer|nil, "timeout"?
 function loop.wait_any(list, deadline)
    loop.may_wait()
-   local used = adapter
-   if used.wait_any then
-      local index, why = used.wait_any(list, time_left(deadline))
+   local used = loop.current()
+   local index, why = used.wait_any(list, time_left(used, deadline))
+   if used.forget then
       for _, what in ipairs(list) do
          used.forget(what[1])
       end
-      return index, why
    end
-   -- Without help of the scheduler each gets a moment in turn.
-   while true do
-      for i, what in ipairs(list) do
-         if used.wait(what[1], what[2], 0.005) then
-            return i
-         end
-      end
-      if deadline and used.now() >= deadline then
-         return nil, "timeout"
-      end
-   end
+   return index, why
 end
 
 --- Waits for some time.
@@ -137,11 +158,7 @@ end
 function loop.sleep(seconds)
    args.check("sleep", 1, seconds, "number")
    loop.may_wait()
-   if adapter.sleep then
-      adapter.sleep(seconds)
-   else
-      adapter.park(adapter.token(), math.max(0, seconds))
-   end
+   loop.current().sleep(seconds)
 end
 
 --- Runs a function as a task, and every other task, until none is left; gives its results. Within a task it runs the
@@ -151,11 +168,12 @@ end
 function loop.run(f)
    args.check("run", 1, f, "function")
    loop.may_wait()
-   if builtin.running() then
+   local used = loop.current()
+   if used.running() then
       return f()
    end
-   local fiber = builtin.spawn(f)
-   builtin.run_all(fiber)
+   local fiber = used.spawn(f)
+   used.run_all(fiber)
    local results = fiber.results
    if not results then
       error(errors.new("cancelled", "the task was cancelled"), 0)

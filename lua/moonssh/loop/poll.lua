@@ -1,13 +1,12 @@
 -- The built-in loop: tasks are coroutines, and one poller waits for all of them.
 --
--- Whatever waits is a *wait*: a table that descriptors, a timer or a token may fire, once. A task that waits yields to
--- the loop. Anything else that waits (the main program, a coroutine of the user's, code that cannot yield) runs the
--- loop from where it stands until its wait was fired. A task further down that stack is not waiting, so nothing
--- resumes it a second time.
+-- Whatever waits is a *wait*, see moonssh.loop.waits. A task that waits yields to the loop. Anything else that waits
+-- (the main program, a coroutine of the user's, code that cannot yield) runs the loop from where it stands until its
+-- wait was fired. A task further down that stack is not waiting, so nothing resumes it a second time.
 
 local core = require "moonssh.core"
 local errors = require "moonssh.errors"
-local Heap = require "moonssh.loop.heap"
+local Waits = require "moonssh.loop.waits"
 
 local now = core.now
 local running, isyieldable = coroutine.running, coroutine.isyieldable
@@ -23,147 +22,23 @@ local WAITS, ENDED, CANCELLED = {}, {}, {}
 -- So many coroutines of ended tasks are kept for the next ones.
 local IDLE_MAX = 32
 
-local poller -- made at the first wait
-local timers = Heap.new()
-local entries = {} -- fd → { r =, w = } lists of who waits, and `set`: what the poller was told
-local n_watching = 0 -- waits for descriptors
 local fibers = setmetatable({}, { __mode = "k" }) -- coroutine → fiber
 local idle = {}
 local ready, first_ready, last_ready = {}, 1, 0
 local current -- the fiber that is running
 local alive = 0 -- fibers that have not ended, without those in the background
 
--- Waits --------------------------------------------------------------------------------------------------------------
-
-local function interest(entry)
-   return (entry.r[1] and "r" or "") .. (entry.w[1] and "w" or "")
-end
-
-local function drop(list, watch)
-   for i = #list, 1, -1 do
-      if list[i] == watch then
-         table.remove(list, i)
-      end
-   end
-end
-
-local function unwatch(watch)
-   local entry = entries[watch.fd]
-   if entry then
-      drop(entry.r, watch)
-      drop(entry.w, watch)
-   end
-   watch.fd = nil
-end
-
--- Takes a wait out of everything that could fire it. The poller is left as it is: most often the next wait is for the
--- same, and a report that nobody waits for corrects it.
-local function detach(wait)
-   if wait.place then
-      timers:remove(wait)
-   end
-   if wait.fd then
-      unwatch(wait)
-      n_watching = n_watching - 1
-   elseif wait.watches then
-      for _, watch in ipairs(wait.watches) do
-         unwatch(watch)
-      end
-      n_watching = n_watching - 1
-      wait.watches = nil
-   end
-   if wait.token then
-      wait.token.wait = nil
-      wait.token = nil
-   end
-end
-
 local function make_ready(fiber)
    last_ready = last_ready + 1
    ready[last_ready] = fiber
 end
 
-local function fire(wait, result, why)
-   if wait.fired then
-      return
-   end
-   wait.fired, wait.result, wait.why = true, result, why
-   detach(wait)
+local waits = Waits.new(function(wait)
    if wait.fiber then
       make_ready(wait.fiber)
    end
-end
-
--- Puts a watch (a wait, or a part of one) on its descriptor. False for a descriptor that the poller cannot watch: a
--- plain file, or none at all. It counts as ready, and reading or writing it then tells.
-local function watch_fd(watch, fd, events)
-   local entry = entries[fd]
-   if not entry then
-      entry = { r = {}, w = {} }
-      entries[fd] = entry
-   end
-   watch.fd = fd
-   if events ~= "w" then
-      table.insert(entry.r, watch)
-   end
-   if events ~= "r" then
-      table.insert(entry.w, watch)
-   end
-   if entry.set == "rw" or entry.set == events then
-      return true
-   end
-   poller = poller or core.poller()
-   local set = entry.set and "rw" or interest(entry)
-   if not poller:set(fd, set) then
-      return false
-   end
-   entry.set = set
-   return true
-end
-
-local function fire_all(list)
-   while list[1] do
-      local watch = list[1]
-      if watch.whole then
-         fire(watch.whole, watch.index)
-      else
-         fire(watch, true)
-      end
-   end
-end
-
-local function unset(fd)
-   entries[fd] = nil
-   if poller then
-      poller:set(fd, nil)
-   end
-end
-
--- Takes the poller's report on a descriptor.
-local function report(fd, events)
-   local entry = entries[fd]
-   if not entry then
-      return unset(fd)
-   end
-   local awaited = true
-   if events ~= "w" then
-      awaited = entry.r[1] ~= nil
-      fire_all(entry.r)
-   end
-   if events ~= "r" then
-      awaited = awaited and entry.w[1] ~= nil
-      fire_all(entry.w)
-   end
-   if not awaited then
-      local left = interest(entry)
-      if left == "" then
-         unset(fd)
-      else
-         entry.set = left
-         poller:set(fd, left)
-      end
-   end
-end
+end)
+local timers = waits.timers
 
 -- Fibers: what the loop runs -----------------------------------------------------------------------------------------
 
@@ -211,7 +86,7 @@ end
 local function close(fiber)
    local co = fiber.co
    if fiber.wait then
-      detach(fiber.wait)
+      waits:detach(fiber.wait)
    end
    fiber.done, fiber.closing = true, true
    local previous = current
@@ -273,29 +148,12 @@ local function turn(wait, most)
    if first_ready <= last_ready then
       timeout = 0
    elseif timers[1] then
-      timeout = math.max(0, timers[1].at - now())
+      timeout = waits:due()
       timeout = most and math.min(most, timeout) or timeout
-   elseif n_watching == 0 and not most then
+   elseif waits.watching == 0 and not most then
       return false
    end
-   if n_watching > 0 or timeout ~= 0 then
-      poller = poller or core.poller()
-      local list, n, message = poller:wait(timeout)
-      if not list then
-         error(message)
-      end
-      for i = 1, n, 2 do
-         report(list[i], list[i + 1])
-      end
-   end
-   local timer = timers[1]
-   if timer then
-      local time = now()
-      while timer and timer.at <= time do
-         fire(timer, nil, "timeout")
-         timer = timers[1]
-      end
-   end
+   waits:take(timeout)
    return true
 end
 
@@ -315,7 +173,7 @@ local function run_nested(wait)
    if fiber then
       fiber.nested = outer
    end
-   detach(wait)
+   waits:detach(wait)
    if cancelled or wait.why == "cancelled" then
       error(errors.new("cancelled", "the task was cancelled"), 0)
    elseif not possible then
@@ -330,7 +188,7 @@ local function block(wait)
       return wait.result, wait.why
    end
    if fiber.cancelled then
-      detach(wait)
+      waits:detach(wait)
       yield(CANCELLED)
    end
    if wait.fired then
@@ -342,13 +200,6 @@ local function block(wait)
    until wait.fired
    fiber.wait = nil
    return wait.result, wait.why
-end
-
-local function set_timer(wait, timeout)
-   if timeout and timeout < math.huge then
-      wait.at = now() + timeout
-      timers:add(wait)
-   end
 end
 
 -- Waits for a descriptor without the poller; false when the time is up, or may be for somebody else.
@@ -371,7 +222,7 @@ poll.now = now
 function poll.alone()
    local fiber = current
    local timer = timers[1]
-   return n_watching == 0 and first_ready > last_ready and not (fiber and (fiber.cancelled or fiber.nested)),
+   return waits.watching == 0 and first_ready > last_ready and not (fiber and (fiber.cancelled or fiber.nested)),
       timer and timer.at
 end
 
@@ -381,54 +232,32 @@ function poll.wait(fd, events, timeout)
       return true
    end
    local wait = {}
-   n_watching = n_watching + 1
-   if not watch_fd(wait, fd, events) then
-      fire(wait, true)
-   else
-      set_timer(wait, timeout)
-   end
+   waits:watch(wait, fd, events)
+   waits:limit(wait, timeout)
    return block(wait)
 end
 
 --- Waits for any of { { fd, events }, … }. → its index | nil, "timeout"
 function poll.wait_any(list, timeout)
-   local wait = { watches = {} }
-   n_watching = n_watching + 1
-   for i, what in ipairs(list) do
-      local watch = { whole = wait, index = i }
-      wait.watches[i] = watch
-      if not watch_fd(watch, what[1], what[2]) then
-         fire(wait, i)
-         break
-      end
-   end
-   if not wait.fired then
-      set_timer(wait, timeout)
-   end
+   local wait = {}
+   waits:watch_any(wait, list)
+   waits:limit(wait, timeout)
    return block(wait)
 end
 
 --- Wakes whoever waits for the descriptor, and forgets it: it is about to be closed.
 function poll.cancel(fd)
-   local entry = entries[fd]
-   if entry then
-      fire_all(entry.r)
-      fire_all(entry.w)
-      unset(fd)
-   end
+   waits:cancel(fd)
 end
 
 --- Stops watching a descriptor that nobody waits for.
 function poll.forget(fd)
-   local entry = entries[fd]
-   if entry and interest(entry) == "" then
-      unset(fd)
-   end
+   waits:forget(fd)
 end
 
 function poll.sleep(seconds)
    local wait = {}
-   set_timer(wait, math.max(0, seconds))
+   waits:limit(wait, math.max(0, seconds))
    block(wait)
 end
 
@@ -443,18 +272,14 @@ function poll.park(token, timeout)
       token.set = nil
       return true
    end
-   local wait = { token = token }
-   token.wait = wait
-   set_timer(wait, timeout)
+   local wait = {}
+   waits:park(wait, token)
+   waits:limit(wait, timeout)
    return block(wait)
 end
 
 function poll.unpark(token)
-   if token.wait then
-      fire(token.wait, true)
-   else
-      token.set = true
-   end
+   waits:unpark(token)
 end
 
 --- Runs f(...) as a task at the next turn. `finish(fiber)` is called at its end, see new_fiber.
@@ -478,6 +303,9 @@ function poll.start(f, finish, ...)
    return fiber
 end
 
+-- As start; the loop of another scheduler may have to wait in that.
+poll.start_later = poll.start
+
 --- Ends a fiber where it waits, or else at its next wait.
 function poll.cancel_fiber(fiber)
    if fiber.done or fiber.cancelled then
@@ -489,7 +317,7 @@ function poll.cancel_fiber(fiber)
    elseif coroutine.status(fiber.co) == "suspended" then
       close(fiber)
    elseif fiber.nested then
-      fire(fiber.nested, nil, "cancelled")
+      waits:fire(fiber.nested, nil, "cancelled")
    end
 end
 

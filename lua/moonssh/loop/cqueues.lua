@@ -1,0 +1,90 @@
+-- cqueues. Calls wait in the coroutines of a controller. In the main program they are put on a controller of this
+-- module, which is stepped until they are done, and which runs the tasks that were started there.
+
+local cqueues = require "cqueues"
+local condition = require "cqueues.condition"
+
+local controller -- for the main program
+
+---@type moonssh.adapter
+local adapter = { now = cqueues.monotime, cancel = cqueues.cancel }
+
+local function of_main()
+   controller = controller or cqueues.new()
+   return controller
+end
+
+-- Calls f(...) in a coroutine of a controller.
+local function within(f, ...)
+   if cqueues.running() then
+      return f(...)
+   end
+   local arguments = table.pack(...)
+   local results
+   of_main():wrap(function()
+      results = table.pack(f(table.unpack(arguments, 1, arguments.n)))
+   end)
+   while not results do
+      local ok, message = controller:step()
+      if not ok then
+         error(message)
+      end
+   end
+   return table.unpack(results, 1, results.n)
+end
+
+-- A number that poll is given is a timeout; it gives back what is ready.
+local function wait(fd, events, timeout)
+   local object = { pollfd = fd, events = events }
+   if timeout == nil then
+      cqueues.poll(object)
+      return true
+   end
+   local ready = cqueues.poll(object, timeout)
+   if ready == object then
+      return true
+   end
+   return nil, "timeout"
+end
+
+function adapter.wait(fd, events, timeout)
+   return within(wait, fd, events, timeout)
+end
+
+--- A token has a condition once somebody waits.
+function adapter.token()
+   return { n = 0 }
+end
+
+local function park(token, timeout)
+   token.signal = token.signal or condition.new()
+   token.n = token.n + 1
+   local woken = token.signal:wait(timeout)
+   token.n = token.n - 1
+   if token.set then
+      token.set = nil
+      return true
+   end
+   return woken or nil, "timeout"
+end
+
+function adapter.park(token, timeout)
+   if token.set then
+      token.set = nil
+      return true
+   end
+   return within(park, token, timeout)
+end
+
+function adapter.unpark(token)
+   token.set = true
+   if token.n > 0 then
+      token.signal:signal()
+   end
+end
+
+function adapter.spawn(f)
+   (cqueues.running() or of_main()):wrap(f)
+end
+
+return adapter
