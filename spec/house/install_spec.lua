@@ -76,7 +76,11 @@ describe("luarocks make", function()
       for name in pairs(load_rockspec().build.install.lua) do
          table.insert(names, name)
       end
+      -- The schedulers of others that adapters are for need not be there.
       local script = folder:write("script.lua", [[
+         for _, name in ipairs{ "copas", "cqueues", "cqueues.condition", "luv" } do
+            package.preload[name] = function() return {} end
+         end
          for _, name in ipairs(arg) do
             assert(require(name), name)
          end
