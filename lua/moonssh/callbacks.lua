@@ -144,7 +144,11 @@ local function started(session, cbtype, fiber)
       fiber.waits_for, fiber.cbtype = session, cbtype
       session._handlers_waiting = session._handlers_waiting + 1
    elseif fiber.results and not fiber.results[1] then
-      return failure_of(cbtype, fiber.results[2])
+      local err = failure_of(cbtype, fiber.results[2])
+      if not fiber.waited then
+         return err
+      end
+      loop.report(err, fiber.results[2].traceback) -- it has waited and ended before its starter went on
    end
 end
 
