@@ -31,8 +31,8 @@ local function run_all(f)
 end
 
 -- What a signal that was sent, and no other open channel, look like.
-local function gave_up(session, signals)
-   assert.equal(signals .. " 0", assert(session:run("seen")).stdout)
+local function gave_up(session)
+   assert.is_truthy(assert(session:run("seen")).stdout:find("TERM 0$"))
 end
 
 local function has_behaviour(_ENV, adapter, inside) -- luacheck: ignore
@@ -78,9 +78,13 @@ local function has_behaviour(_ENV, adapter, inside) -- luacheck: ignore
 
    works("ends a call at its timeout, and leaves the session usable", function()
       local session <close> = assert(server:connect())
-      local result, err = session:run("hang", { timeout = 0.02 })
+      local result, err = waiting.longer(function(timeout)
+         return session:run("hang", { timeout = timeout })
+      end, function(_, err)
+         return err.stage == "read"
+      end)
       assert.same({ nil, "timeout", "read" }, { result, err.code, err.stage })
-      gave_up(session, "TERM")
+      gave_up(session)
    end)
 
    works("cancels a task where it waits, and leaves the session usable", function()
@@ -99,7 +103,7 @@ local function has_behaviour(_ENV, adapter, inside) -- luacheck: ignore
       assert.same({ nil, "cancelled" }, { code_of(task:wait(60)) })
       assert.is_true(closed)
       assert.is_true(task.closed)
-      gave_up(session, "TERM")
+      gave_up(session)
    end)
 
    works("cancels a task that sleeps, one that has not begun, and itself", function()
@@ -257,7 +261,11 @@ local function has_behaviour(_ENV, adapter, inside) -- luacheck: ignore
 
    works("refuses what refuses, and times out what is silent", function()
       local listener, port = assert(require "moonssh_testing".socket.listen("127.0.0.1", 0))
-      local session, err = ssh.connect("moon@127.0.0.1:" .. port, light.options{ timeout = 0.05 })
+      local session, err = waiting.longer(function(timeout)
+         return ssh.connect("moon@127.0.0.1:" .. port, light.options{ timeout = timeout })
+      end, function(_, err)
+         return err.stage == "identification"
+      end)
       assert.same({ nil, "timeout", "identification" }, { session, err.code, err.stage })
       core.socket.close(listener)
       assert.same({ nil, "refused" }, { code_of(ssh.connect("moon@127.0.0.1:" .. port, light.options())) })
