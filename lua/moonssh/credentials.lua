@@ -44,8 +44,7 @@ end
 local function sign_by_key(candidate, algorithm, data, limit)
    local signer = candidate.key
    if signer._sign then
-      return checked(deadlines.outside(limit, signer.sign, signer, data, key.signed_as(algorithm)), nil, algorithm,
-         candidate.name)
+      return deadlines.outside(limit, signer.sign, signer, data, key.signed_as(algorithm))
    end
    return signer:sign(data, key.signed_as(algorithm))
 end

@@ -253,7 +253,8 @@ local function public_half(public)
    return key.parse(public)
 end
 
---- A key whose private half is elsewhere: `sign(data, algorithm)` gives the signature blob, and may wait.
+--- A key whose private half is elsewhere: `sign(data, algorithm)` gives the signature blob, and may wait; or nil, and
+--- why not. What it throws is thrown from where the key is used. A signature that is not good is an error.
 ---@param options { public: moonssh.key|string, sign: fun(data: string, algorithm: string): string }
 ---@return moonssh.key|nil
 ---@return table? err
@@ -320,6 +321,40 @@ local function in_hardware(self)
    return self.type:find("^sk%-") ~= nil
 end
 
+-- Whether keys of a type sign with an algorithm.
+local function signs_with(type_name, algorithm)
+   for _, row in ipairs(core.key.algorithms()) do
+      if row.key_type == type_name and (row.name == algorithm or row.signed_as == algorithm) then
+         return true
+      end
+   end
+   return false
+end
+
+local function wrong_algorithm(self, algorithm)
+   return ("a key of type %s does not sign with %s"):format(self.type, errors.escape(algorithm, 64))
+end
+
+-- Has an external key sign. What it gives is checked as the server would: it goes nowhere if it is not good.
+local function sign_elsewhere(self, core_key, data, algorithm)
+   if not signs_with(self.type, algorithm) then
+      return nil, errors.new("unsupported", wrong_algorithm(self, algorithm))
+   end
+   local signature, err = self._sign(data, algorithm)
+   local wanted = key.signed_as(algorithm)
+   if signature == nil then
+      return nil, errors.is(err) and err or errors.new("agent", "the key refused to sign"
+         .. (err ~= nil and ": " .. errors.text(err) or ""))
+   elseif type(signature) ~= "string" or first_string(signature) ~= wanted then
+      local given = type(signature) == "string" and first_string(signature)
+      return nil, errors.new("key_format", ("the external key did not give a signature by %s, but %s"):format(wanted,
+         given and "one by " .. errors.escape(given, 64) or "a " .. type(signature)))
+   elseif not core_key:verify(data, signature, wanted) then
+      return nil, errors.new("key_format", "the external key gave a signature that is not good for its public half")
+   end
+   return signature
+end
+
 --- Signs data. For RSA the algorithm may be "rsa-sha2-512" (default) or "rsa-sha2-256".
 ---@param data string
 ---@param algorithm string|nil
@@ -331,14 +366,7 @@ function Key:sign(data, algorithm)
    args.check("sign", 2, algorithm, { "string", "nil" })
    algorithm = algorithm or self:_default_algorithm()
    if self._sign then
-      local signature, err = self._sign(data, algorithm)
-      if signature == nil then
-         return nil, errors.is(err) and err or errors.new("agent", "the key refused to sign"
-            .. (err ~= nil and ": " .. tostring(err) or ""))
-      elseif type(signature) ~= "string" or first_string(signature) ~= key.signed_as(algorithm) then
-         return nil, errors.new("key_format", "the external key did not give a signature by " .. algorithm)
-      end
-      return signature
+      return sign_elsewhere(self, core_key, data, algorithm)
    elseif in_hardware(self) then
       return nil, errors.new("unsupported",
          ("a key of type %s signs in its security key only: through an agent, or a key.external"):format(self.type))
@@ -348,7 +376,7 @@ function Key:sign(data, algorithm)
    local signature, code, message = core_key:sign(data, algorithm)
    if not signature then
       if code == "unsupported" then
-         message = ("a key of type %s does not sign with %s"):format(self.type, errors.escape(algorithm, 64))
+         message = wrong_algorithm(self, algorithm)
       end
       return nil, errors.from_core(code, message)
    end

@@ -56,9 +56,17 @@ function Login:core_error(code, message, ...)
    return errors.new("limit", length > LONG and "user name, password or answers are too long" or "too many attempts")
 end
 
+-- Why the login cannot go on after one of the user's functions, or nil: the session has ended meanwhile.
+function Login:is_over()
+   return self.session.failure or self.session.closed and errors.closed("the session") or nil
+end
+
 -- Sends a request of the core's, by its name. The answer to one that was given up, as its time was over or its task
 -- cancelled, has to come first.
 function Login:send(method, name, ...)
+   if self:is_over() then
+      return nil, self:is_over()
+   end
    local ok, code, message = self.core[name](self.core, self.user, ...)
    if not ok and code == "state" and not self.session.failure then
       local kind, err = self.session:_next_auth_event(self.limit.at)
@@ -164,10 +172,13 @@ end
 
 -- Signs and sends the signed request.
 function Login:sign(candidate, algorithm)
+   if self:is_over() then
+      return nil, self:is_over()
+   end
    local data = self.core:auth_signing_data(self.user, algorithm, candidate.blob)
    local signature, err = candidate.sign(candidate, algorithm, data, self.limit)
-   if self.session.failure then
-      return nil, self.session.failure
+   if self:is_over() then
+      return nil, self:is_over()
    elseif not signature then
       table.insert(self.problems, err)
       return "failure"
@@ -271,8 +282,8 @@ end
 Login["password"] = function(self)
    self.spent = true
    local password = self:password_of(self:prompt())
-   if self.session.failure then
-      return nil, self.session.failure
+   if self:is_over() then
+      return nil, self:is_over()
    elseif not password then
       return "failure"
    end
@@ -339,8 +350,8 @@ Login["keyboard-interactive"] = function(self)
          return outcome, name
       end
       local answers = self:answers_to(name, instruction, prompts)
-      if self.session.failure then
-         return nil, self.session.failure
+      if self:is_over() then
+         return nil, self:is_over()
       elseif not answers then
          -- The next request leaves the open question behind (RFC 4256 3.1).
          table.insert(self.problems, errors.new("auth_failed", "the server's questions were not answered"))

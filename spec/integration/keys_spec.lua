@@ -77,18 +77,6 @@ describe("sshd lets us in", function()
       logs_in{ identity = assert(ssh.key.load(paths.rsa)) }
    end)
 
-   it("with a key that somebody else holds", function()
-      local private = assert(ssh.key.load(paths.ecdsa_256))
-      local asked = 0
-      local external = assert(ssh.key.external{ public = private, sign = function(data, algorithm)
-         asked = asked + 1
-         ssh.loop.sleep(0.01)
-         return private:sign(data, algorithm)
-      end })
-      logs_in{ identity = external }
-      assert.equal(1, asked)
-   end)
-
    it("with one of several keys, of which it asks the passphrase of the one that is accepted only", function()
       local stranger = keys.make(folder, "stranger", { type = "ed25519", passphrase = PASSPHRASE, rounds = 2 })
       local good = converted(kinds[1], "OpenSSH", PASSPHRASE)
