@@ -104,6 +104,10 @@ function core.file.hostname() end
 
 -- Programs ---------------------------------------------------------------------------------------------------------------------------
 
+--- All variables of the environment by their names.
+---@return table<string, string>
+function core.environment() end
+
 core.process = {}
 ---@class moonssh.core.process
 local process = {}

@@ -245,10 +245,28 @@ static int process_spawn(lua_State *L)
     return 1;
 }
 
+/* core.environment: a snapshot, as nobody else can list it. */
+static int environment(lua_State *L)
+{
+    lua_newtable(L);
+    for (char **at = environ; at != NULL && *at != NULL; at++) {
+        const char *equals = strchr(*at, '=');
+
+        if (equals == NULL)
+            continue;
+        lua_pushlstring(L, *at, (size_t)(equals - *at));
+        lua_pushstring(L, equals + 1);
+        lua_rawset(L, -3);
+    }
+    return 1;
+}
+
 static const luaL_Reg functions[] = {{"spawn", process_spawn}, {NULL, NULL}};
 
 void mssh_lua_open_process(lua_State *L)
 {
+    lua_pushcfunction(L, environment);
+    lua_setfield(L, -2, "environment");
     mssh_lua_class_open(L, &process_class);
     luaL_newlib(L, functions);
     lua_setfield(L, -2, "process");

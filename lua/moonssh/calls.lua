@@ -104,13 +104,25 @@ function methods:exec(command, options)
    return start(self, "exec", 2, options, "exec", requests.string(requests.command("exec", command)))
 end
 
---- Starts the user's shell. → channel | nil, err
+--- Starts the user's shell, or what ssh_config has in its stead. → channel | nil, err
 ---@param options? moonssh.start_options
 ---@return moonssh.channel|nil
 ---@return moonssh.error? err
 function methods:shell(options)
    check(self, "shell", true)
-   return start(self, "shell", 1, options, "shell", "")
+   args.optional("shell", 1, options, "table")
+   local preset = self._options._shell
+   if not preset then
+      return start(self, "shell", 1, options, "shell", "")
+   end
+   local all = { pty = preset.pty }
+   for name, value in pairs(options or {}) do
+      all[name] = value
+   end
+   if not preset.command then
+      return start(self, "shell", 1, all, "shell", "")
+   end
+   return start(self, "shell", 1, all, "exec", requests.string(preset.command))
 end
 
 --- Starts a subsystem. → channel | nil, err

@@ -4,22 +4,22 @@ local agents = require "moonssh.agent"
 local algorithms = require "moonssh.algorithms"
 local args = require "moonssh.args"
 local auth = require "moonssh.auth"
+local configs = require "moonssh.config"
 local core = require "moonssh.core"
 local destinations = require "moonssh.destination"
-local errors = require "moonssh.errors"
 local hostkey = require "moonssh.hostkey"
 local key = require "moonssh.key"
 local loop = require "moonssh.loop"
 local net = require "moonssh.net"
 local paths = require "moonssh.paths"
+local route = require "moonssh.route"
 local Session = require "moonssh.session"
+local settings = require "moonssh.settings"
 local transport = require "moonssh.transport"
 
-local DEFAULT_PORT = 22
 local DEFAULT_TIMEOUT = 30
 
 local default_identities = { "~/.ssh/id_ed25519", "~/.ssh/id_ecdsa", "~/.ssh/id_rsa" }
-local default_known_hosts = { "~/.ssh/known_hosts", "/etc/ssh/ssh_known_hosts" }
 
 local client = {}
 
@@ -32,6 +32,7 @@ local families = { any = true, inet = true, inet6 = true }
 ---@field host_keys? string|string[]|fun(host: string, port: integer, key: moonssh.key, verdict: string): boolean
 ---@field known_hosts? string|string[]
 ---@field host_key_alias? string
+---@field config? string|moonssh.config|false ssh_config
 ---@field bind_address? string
 ---@field address_family? "any"|"inet"|"inet6"
 ---@field socket? any a descriptor, or an object with getfd(); it stays the caller's
@@ -44,6 +45,7 @@ local connect_options = args.join(Session.options, auth.options, {
    host_keys = { "string", "table", "function" },
    known_hosts = { "string", "table" },
    host_key_alias = "string",
+   config = { "string", "table", "boolean" },
    bind_address = "string",
    address_family = "string",
    socket = { "integer", "table", "userdata" },
@@ -58,9 +60,12 @@ end
 local function check(options)
    auth.check_options("connect", 2, options)
    Session.check_options("connect", 2, options)
+   local config = options.config
    local port, family, bind, socket = options.port, options.address_family, options.bind_address, options.socket
    local complaint = hostkey.complaint(options.host_keys)
       or hostkey.files_complaint(options.known_hosts)
+      or (config == true or type(config) == "table" and not configs.is(config))
+         and "'config': a path, a configuration or false expected"
       or port and (port < 1 or port > 65535) and "'port': a number from 1 to 65535 expected"
       or family and not families[family] and "'address_family': 'any', 'inet' or 'inet6' expected"
       or options.user and destinations.complaint("user", options.user) and "'user': not a login name"
@@ -127,6 +132,7 @@ local function session_options(options, target, known)
    if result.agent == nil then
       result.agent = true -- that of the environment, if there is one
    end
+   result._env, result._shell, result._trust = options._env, options._shell, options._trust
    return result
 end
 
@@ -153,19 +159,9 @@ function Attempt:__close()
    end
 end
 
--- The socket to use: the caller's, or one of ours. The callbacks send and recv get it, to do with it what they like.
-local function open_socket(attempt, options, target, limit)
-   if options.socket ~= nil then
-      return options.socket
-   end
-   local fd, err = net.connect(target.host, target.port, options, limit.at)
-   attempt.fd = fd
-   return fd, err
-end
-
 local function attempt_once(target, options, sessions, limit)
    local attempt <close> = setmetatable({}, Attempt)
-   local socket, err = open_socket(attempt, options, target, limit)
+   local socket, err = route.open(attempt, target, options, limit)
    if err then
       return nil, err
    end
@@ -175,6 +171,7 @@ local function attempt_once(target, options, sessions, limit)
       return nil, err
    end
    attempt.session = session
+   options._trust.address = target.address
    if attempt.fd then
       session:_own_socket()
    end
@@ -203,24 +200,31 @@ end
 
 -- --- the public call
 
--- The host, port and user to connect to, and what is known of the host.
-local function target_of(destination, options)
-   local target, complaint = destinations.parse(destination)
-   if not target then
+-- The options that hold, with what ssh_config says, and the target: host, port, user, and what is known of the host.
+local function prepare(destination, options, limit)
+   local parsed, complaint = destinations.parse(destination)
+   if not parsed then
       args.bad("connect", 1, complaint)
    end
-   target.user = options.user or target.user or core.file.user()
-   target.port = options.port or target.port or DEFAULT_PORT
-   target.host_key_alias = options.host_key_alias
+   local all, target = settings.of(parsed, options, limit)
+   if not all then
+      return nil, target
+   end
    local err
-   target.known, err = hostkey.known(options.known_hosts or default_known_hosts)
+   target.host_key_alias = all.host_key_alias
+   target.known, err = hostkey.known(all.known_hosts)
    if not target.known then
       return nil, err
    end
-   if not target.user then
-      return nil, errors.new("io", "the login name of this process is not known")
+   return all, target
+end
+
+-- The deadline of the whole. Where ssh_config allows more time for the connection alone, it is that.
+local function set_limit(limit, options, began)
+   local timeout = options.timeout
+   if not timeout and (options._connect_timeout or 0) > DEFAULT_TIMEOUT then
+      limit.at = began + options._connect_timeout
    end
-   return target
 end
 
 --- Resolves, connects, exchanges keys, verifies the host key and logs in.
@@ -232,16 +236,17 @@ function client.connect(destination, options)
    args.check("connect", 1, destination, "string")
    options = args.options("connect", 2, options, connect_options)
    check(options)
-   local target, err = target_of(destination, options)
-   if not target then
-      return nil, err
-   end
-   local sessions = session_options(options, target, target.known)
    local _ <close> = loop.bind(options.loop)
-   local timeout = options.timeout or DEFAULT_TIMEOUT
-   local limit = { at = timeout < math.huge and loop.now() + timeout or nil }
-   local session
-   session, err = attempt_once(target, options, sessions, limit)
+   local timeout, began = options.timeout or DEFAULT_TIMEOUT, loop.now()
+   local limit = { at = timeout < math.huge and began + timeout or nil }
+   local given, target = prepare(destination, options, limit)
+   if not given then
+      return nil, target
+   end
+   options = given
+   set_limit(limit, options, began)
+   local sessions = session_options(options, target, target.known)
+   local session, err = attempt_once(target, options, sessions, limit)
    if not session and err.code == "negotiation" and err.what == "strict" and options.socket == nil
       and not (options.callbacks and options.callbacks.recv) and not options.require_strict then
       -- The server has no strict key exchange, and what was agreed on is unsafe without it: once more, without that.

@@ -5,6 +5,7 @@ local deadlines = require "moonssh.deadline"
 local errors = require "moonssh.errors"
 local key = require "moonssh.key"
 local known_hosts = require "moonssh.known_hosts"
+local revoked = require "moonssh.revoked"
 
 local DEFAULT_PORT = 22
 
@@ -161,7 +162,7 @@ local function learn(context, known)
    if not path then
       return nil, verdict_error(context, known, "unknown")
    end
-   return known:_learn(known_hosts.line(context.host, context.port, context.key._plain))
+   return known:_learn(known_hosts.line(context.host, context.port, context.key._plain, { hash = context.trust.hash }))
 end
 
 -- Only true accepts. A function that fails has not accepted, and the error says why it failed.
@@ -177,6 +178,36 @@ local function ask(context, f, verdict, limit)
       { verdict = verdict, cause = not ok and answer or nil })
 end
 
+-- What stands against a key whatever the policy says: the limits that ssh_config sets.
+local function objection(context)
+   local trust = context.trust
+   if trust.rsa_bits and context.key.type:find("^ssh%-rsa") and context.key.bits < trust.rsa_bits then
+      return refusal("host_key_rejected", ("the host key of %s is of %d bits, fewer than the %d of RequiredRSASize")
+         :format(where(context.host, context.port), context.key.bits, trust.rsa_bits), context)
+   elseif trust.revoked then
+      local is_revoked, err = revoked.check(trust.revoked, context.key)
+      if err then
+         return err
+      elseif is_revoked then
+         return refusal("host_key_revoked", ("the host key %s of %s is revoked by %s"):format(context.fingerprint,
+            where(context.host, context.port), errors.escape(trust.revoked)), context, { path = trust.revoked })
+      end
+   end
+end
+
+-- CheckHostIP: whether other keys are known of the address than of the name.
+local function address_error(context, known)
+   local address = context.trust.check_ip and context.trust.address
+   if not address or address == context.host then
+      return nil
+   end
+   local verdict, line, path = known:check(address, context.port, context.key)
+   if verdict == "changed" or verdict == "revoked" then
+      local other = setmetatable({ host = address }, { __index = context })
+      return verdict_error(other, known, verdict, line, path)
+   end
+end
+
 local function decide(context, options, limit)
    local policy = options.host_keys or "strict"
    if is_fingerprint(policy) then
@@ -189,13 +220,17 @@ local function decide(context, options, limit)
    if not known then
       return nil, err
    end
-   local verdict, line, path, complaint = known:check(context.host, context.port, context.key)
+   local verdict, line, path, complaint = known:check(context.host, context.port, context.key,
+      context.trust.ca_algorithms)
    if verdict == "revoked" then
       return nil, verdict_error(context, known, verdict, line, path)
    elseif type(policy) == "function" then
       return ask(context, policy, verdict, limit)
-   elseif verdict == "match" or policy == "off" then
+   elseif policy == "off" then
       return true
+   elseif verdict == "match" then
+      err = address_error(context, known)
+      return err == nil, err
    elseif complaint and verdict == "unknown" then
       return nil, certificate_error(context, complaint)
    elseif verdict == "unknown" and policy == "accept-new" then
@@ -223,7 +258,12 @@ function hostkey.verify(session, options, deadline)
       asked_port = options.port or DEFAULT_PORT,
       key = host_key,
       fingerprint = host_key:fingerprint(),
+      trust = session._options._trust or {},
    }
+   err = objection(context)
+   if err then
+      return nil, err
+   end
    local ok
    ok, err = decide(context, options, deadlines.of(deadline))
    if ok ~= true then

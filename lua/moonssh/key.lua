@@ -218,6 +218,18 @@ end
 
 -- --- making
 
+--- The bits of the key in a public blob, or nil for one that is none of ours.
+---@param blob string
+---@return integer|nil
+function key.bits_of(blob)
+   local core_key = core.key.parse_public(blob)
+   if core_key then
+      local bits = core_key:bits()
+      core_key:close()
+      return bits
+   end
+end
+
 --- Makes a key pair: "ed25519", "ecdsa" (bits 256, 384, 521) or "rsa" (bits from 2048).
 ---@param type_name string
 ---@param options { bits: integer?, comment: string? }|nil

@@ -170,6 +170,29 @@ function Login:algorithms_of(type)
    return {}
 end
 
+-- Of the algorithms those that ssh_config lets a key be used with.
+function Login:allowed(candidate, names)
+   local trust = self.session._options._trust or {}
+   local left = {}
+   for _, name in ipairs(names) do
+      if not trust.pubkey_algorithms or trust.pubkey_algorithms[name] then
+         left[#left + 1] = name
+      end
+   end
+   if names[1] and not left[1] then
+      table.insert(self.problems, errors.new("auth_failed",
+         ("PubkeyAcceptedAlgorithms of ssh_config leaves %s out"):format(candidate.name)))
+   elseif trust.rsa_bits and candidate.type:find("^ssh%-rsa") then
+      local bits = key.bits_of(candidate.blob)
+      if bits and bits < trust.rsa_bits then
+         table.insert(self.problems, errors.new("auth_failed",
+            ("%s has %d bits, fewer than the %d of RequiredRSASize"):format(candidate.name, bits, trust.rsa_bits)))
+         return {}
+      end
+   end
+   return left
+end
+
 -- Signs and sends the signed request.
 function Login:sign(candidate, algorithm)
    if self:is_over() then
@@ -231,6 +254,7 @@ function Login:publickey()
       table.insert(self.problems, errors.new("auth_failed",
          ("the server takes RSA keys with SHA-1 only, which is not done with %s"):format(candidate.name)))
    end
+   names = self:allowed(candidate, names)
    local probe = not self.direct and (#self.credentials.candidates > 1 or candidate.locked ~= nil)
    local outcome, err = "failure", nil
    for _, algorithm in ipairs(names) do

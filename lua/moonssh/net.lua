@@ -128,6 +128,7 @@ function Race:start_next()
       table.insert(self.pending, { fd = fd, address = address })
       self.next_start = loop.now() + STAGGER
    else
+      self.winner = address
       return fd
    end
 end
@@ -153,6 +154,7 @@ function Race:wait(deadline)
    end
    table.remove(self.pending, index)
    if ok then
+      self.winner = attempt.address
       return attempt.fd
    end
    net.close(attempt.fd)
@@ -179,6 +181,7 @@ end
 ---@param deadline number|nil
 ---@return integer|nil fd
 ---@return table? err `refused`, `io`, `timeout`
+---@return table? address the one that answered
 function net.race(addresses, host, port, binds, deadline)
    local race <close> = setmetatable({
       addresses = net.interleave(addresses),
@@ -198,7 +201,7 @@ function net.race(addresses, host, port, binds, deadline)
          fd = race:wait(deadline)
       end
       if fd then
-         return fd
+         return fd, nil, race.winner
       end
    end
    return nil, race:failure(host, port)
@@ -222,6 +225,7 @@ end
 ---@param deadline number|nil
 ---@return integer|nil fd
 ---@return table? err `resolve`, `refused`, `io`, `timeout` with its stage
+---@return table? address the one that answered
 function net.connect(host, port, options, deadline)
    local addresses, err = net.resolve(host, port, options.address_family, deadline)
    if not addresses then

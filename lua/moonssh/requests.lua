@@ -171,6 +171,11 @@ function requests.plan(fname, index, options, session, name, data)
    for key, value in pairs(options.env or {}) do
       table.insert(plan, { "env", false, requests.env(fname, index, key, value) })
    end
+   for key, value in pairs(session._options._env or {}) do
+      if not (options.env and options.env[key]) then
+         table.insert(plan, { "env", false, requests.env(fname, index, key, value) })
+      end
+   end
    table.insert(plan, { name, true, data })
    return plan
 end

@@ -9,7 +9,7 @@ local function connect(to, options)
    options.identity = options.identity or to.key_path
    options.known_hosts = to.known_hosts_path
    options.agent = false
-   options.config = nil
+   options.config = false
    return assert(ssh.connect(("%s@%s:%d"):format(to.user, to.host, to.port), options))
 end
 

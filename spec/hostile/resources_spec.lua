@@ -151,7 +151,7 @@ describe("M6: five thousand open files", function()
          end
          local ssh = require "moonssh"
          local session = assert(ssh.connect(arg[1], { identity = arg[2], known_hosts = arg[3], agent = false,
-            timeout = 20 }))
+            config = false, timeout = 20 }))
          assert(session:fd() > 5000)
          local result = assert(session:run("echo far up", { timeout = 20 }))
          io.write(result.stdout)

@@ -184,7 +184,7 @@ describe("the configuration for a host", function()
 
    it("is ssh's, key by key, for files made of many lines, blocks and included files", function()
       math.randomseed(20240607)
-      for _ = 1, 150 do
+      for _ = 1, 100 do
          local lines = generated(math.random(25))
          if math.random(3) == 1 then
             folder:write("included", table.concat(generated(8), "\n"), "600")

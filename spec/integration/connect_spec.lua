@@ -97,7 +97,7 @@ describe("connect", function()
       raises({ algorithms = { ciphers = "rot13" } }, "unknown option 'ciphers'")
       raises({ callbacks = { ignor = print } }, "ignor")
       -- Those of features that are not there yet.
-      for _, name in ipairs{ "jump", "proxy_command", "config" } do
+      for _, name in ipairs{ "jump", "proxy_command" } do
          raises({ [name] = "x" }, ("unknown option '%s'"):format(name))
       end
    end)

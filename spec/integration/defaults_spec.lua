@@ -90,6 +90,7 @@ describe("what is taken from the home folder and the environment", function()
 
    it("is a known_hosts that is made when accept-new learns the first key", function()
       install("id_ed25519", sshd.key_path)
+      folder:write("home/.ssh/config", "HashKnownHosts no\n", "600") -- whatever the system's file says
       local result = run([[
          assert(ssh.connect(to, { host_keys = "accept-new" })):close()
          assert(ssh.connect("~" and to)):close()
@@ -97,6 +98,21 @@ describe("what is taken from the home folder and the environment", function()
       ]])
       assert.equal("fine", result.stdout, result.stderr)
       assert.matches("^%[127.0.0.1%]:%d+ ssh%-ed25519 ", folder:read("home/.ssh/known_hosts"))
+   end)
+
+   it("is ssh_config", function()
+      install("known_hosts", sshd.known_hosts_path)
+      folder:write("home/.ssh/config", ("Host web1\nHostName %s\nPort %d\nIdentityFile %s\n"):format(sshd.host,
+         sshd.port, sshd.key_path), "600")
+      assert.equal(sshd.user .. " publickey", run((connect:gsub("%(to%)", '("web1")'))).stdout)
+      folder:write("home/.ssh/config", "Nonsense 1\n", "600")
+      local result = run([[
+         local session, err = ssh.connect(to)
+         io.write(tostring(err), "\n")
+         session, err = ssh.connect(to, { config = false, identity = {} })
+         io.write(err.code, "\n")
+      ]])
+      assert.equal(home.home .. "/.ssh/config line 1: unknown keyword 'nonsense'\nauth_failed\n", result.stdout)
    end)
 
    it("is nothing where options name something else, and nothing at all for a bare session", function()

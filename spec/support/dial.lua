@@ -11,6 +11,7 @@ local credentials = { "identity", "password", "interactive", "agent" }
 return function(server, options)
    local given = {
       known_hosts = server.known_hosts_path,
+      config = false,
       agent = false,
       timeout = 60,
    }

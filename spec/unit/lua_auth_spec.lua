@@ -67,7 +67,8 @@ describe("a login", function()
          end
          return recv(...)
       end
-      local given = { host_keys = "off", known_hosts = {}, identity = {}, agent = false, timeout = 60,
+      local given = { host_keys = "off", known_hosts = {}, identity = {}, agent = false, config = false,
+         timeout = 60,
          socket = {}, callbacks = callbacks } -- a socket that only the callbacks know what to do with
       for name, value in pairs(options) do
          given[name] = value

@@ -51,7 +51,7 @@ keywords.rows = {
    canonicalizepermittedcnames = { read = values.list(32, values.cname_complaint), acts = true },
    proxyjump = { read = values.jump, merge = "proxy", acts = true, none = true },
    proxycommand = { read = values.command, merge = "proxy", acts = true, none = true },
-   controlpath = { read = text, acts = true, expand = "all", env = true, path = true, none = true },
+   controlpath = { read = text, expand = "all", env = true, path = true, none = true },
 
    -- whom it is taken for
    stricthostkeychecking = { read = strict, acts = true },
@@ -60,7 +60,7 @@ keywords.rows = {
    hostkeyalias = { read = text, acts = true },
    hashknownhosts = { read = flag, acts = true },
    checkhostip = { read = flag, acts = true },
-   updatehostkeys = { read = ask, acts = true },
+   updatehostkeys = { read = ask },
    revokedhostkeys = { read = text, acts = true, expand = "all", env = true, path = true, none = true },
 
    -- as whom it is logged in
@@ -95,11 +95,11 @@ keywords.rows = {
    sendenv = { read = values.env_names, merge = "env_names", acts = true },
    setenv = { read = values.env, acts = true },
    forwardagent = { read = values.agent_or_flag, acts = true, expand = "all", env = true, path = true },
-   forwardx11 = { read = flag, acts = true },
-   localforward = { read = values.forward(false, false), merge = "append", acts = true },
-   remoteforward = { read = values.forward(false, true), merge = "append", acts = true },
-   dynamicforward = { read = values.forward(true, false), merge = "append", acts = true },
-   clearallforwardings = { read = flag, acts = true },
+   forwardx11 = { read = flag },
+   localforward = { read = values.forward(false, false), merge = "append" },
+   remoteforward = { read = values.forward(false, true), merge = "append" },
+   dynamicforward = { read = values.forward(true, false), merge = "append" },
+   clearallforwardings = { read = flag },
    remotecommand = { read = values.command, acts = true, expand = "all", none = true },
    requesttty = { read = with(truth, { force = "force", auto = "auto" }), acts = true },
 

@@ -240,6 +240,9 @@ end
 function Lookup:result()
    local slots = self.slots
    local options = { ignored = {} }
+   if slots.clearallforwardings == "yes" then
+      slots.localforward, slots.remoteforward, slots.dynamicforward = nil, nil, nil
+   end
    slots.hostkeyalias = slots.hostkeyalias and slots.hostkeyalias:lower()
    local all = self:token_values(self.host)
    for name, value in pairs(slots) do
@@ -260,9 +263,6 @@ function Lookup:result()
             table.insert(options.ignored, name)
          end
       end
-   end
-   if slots.clearallforwardings == "yes" then
-      options.localforward, options.remoteforward, options.dynamicforward = nil, nil, nil
    end
    table.sort(options.ignored)
    options.hostname, options.user = self.host, self:user()
