@@ -12,6 +12,7 @@
 
 #include "auth/auth.h"
 #include "connection/connection.h"
+#include "sftp/sftp.h"
 #include "transport/transport.h"
 #include "wire/messages.h"
 

@@ -25,7 +25,7 @@ typedef struct mssh_lua_class {
                      debug library is an error, not a crash */
     size_t size;
     void (*release)(void *object); /* gives back what the object holds; may be called again */
-    const luaL_Reg *methods[4];    /* lists of them; unused places are NULL */
+    const luaL_Reg *methods[6];    /* lists of them; unused places are NULL */
 } mssh_lua_class;
 
 typedef struct mssh_lua_object {
@@ -110,5 +110,6 @@ void mssh_lua_open_process(lua_State *L);
 void mssh_lua_open_key(lua_State *L);
 void mssh_lua_open_algorithms(lua_State *L);
 void mssh_lua_open_session(lua_State *L);
+void mssh_lua_open_sftp(lua_State *L);
 
 #endif

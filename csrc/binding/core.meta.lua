@@ -102,6 +102,33 @@ function core.file.user() end
 function core.file.uid() end
 function core.file.hostname() end
 
+--- A local file that a transfer reads or writes. mode "r" reads; "w" writes an emptied file, "u" one as it is, both make it; with "n" behind
+--- it a symbolic link is not followed. Numbers: core.file.EACCES, EEXIST, EPERM, EROFS.
+--- → file | nil, "io", message, errno
+---@class moonssh.core.localfile
+local localfile = {}
+function core.file.open(path, mode, permissions) end
+--- → { size, permissions, uid, gid, atime, mtime, type } | nil, "io", message, errno
+function localfile:stat() end
+function localfile:truncate(size) end
+function localfile:sync() end
+function localfile:chmod(permissions) end
+function localfile:times(atime, mtime) end
+--- Up to `len` bytes at an offset.
+function localfile:read(offset, len) end
+function localfile:close() end
+--- What there is to do to names; as of the same name in C. list gives the names in a folder but "." and "..".
+function core.file.stat(path) end
+function core.file.lstat(path) end
+function core.file.mkdir(path, permissions) end
+function core.file.rename(from, to) end
+function core.file.remove(path) end
+function core.file.symlink(target, path) end
+function core.file.readlink(path) end
+function core.file.chmod(path, permissions) end
+function core.file.times(path, atime, mtime) end
+function core.file.list(path) end
+
 -- Programs ---------------------------------------------------------------------------------------------------------------------------
 
 --- All variables of the environment by their names.
@@ -275,6 +302,33 @@ function session:channel_mode(ch, stream, mode, budget) end
 function session:channel_consumed(ch, n) end
 --- open, eof_received, send_window, receive_window, window; nil for a stale handle.
 function session:channel_state(ch) end
+
+--- Makes a channel speak SFTP: all that comes on stdout from then on is its. Its events, from session:next:
+---   "sftp" ch "ready" version { extension = data } · "sftp" ch "failed" code message: no more comes
+---   "sftp" ch id status message · "sftp" ch id kind value: kind "handle", "data", "extended" (strings), "attributes" (table),
+---   "names" { name, attributes, name, attributes, … } · "transfer" number: it has got on, or ended
+function session:sftp_start(ch) end
+--- Queues a request: its type, that of its reply (0: STATUS alone), and what follows the id. → id
+function session:sftp_request(ch, type, reply, body) end
+--- Bytes of requests that wait for the channel's window.
+function session:sftp_queue(ch) end
+--- Lets a transfer use a channel, with a handle of the remote file.
+function session:sftp_attach(ch, transfer, handle) end
+--- Shortest round trip in seconds, bytes a second, bytes asked for at once, how often the window was too short for what is sent.
+function session:sftp_path(ch) end
+
+--- A file on its way between a local file and, once it is attached, the server; its blocks never come to Lua. block: most bytes of a request;
+--- offset: where it begins; size: as far as it is known, or nil; spread: most bytes between what is done without a gap and what is under way;
+--- step: bytes between events (0: only the end is told).
+---@class moonssh.core.transfer
+local transfer = {}
+function core.transfer(file, sends, number, block, offset, size, spread, step) end
+--- "moving", "done" or "failed"; the offset before which all is done; bytes moved.
+function transfer:state() end
+--- nil, or "status", "io", "change" or "channel"; a status, errno or code; offset; text.
+function transfer:failure() end
+--- Ends it, whatever is on the way.
+function transfer:close() end
 
 --- Bytes in use and peak of the session's allocator.
 function session:memory() end

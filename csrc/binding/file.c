@@ -1,6 +1,6 @@
 /* core.file: small local files (keys, known_hosts), read and appended to so that nothing hostile in their
  * place can block or fill memory; and who and where we are. */
-#include "binding/binding.h"
+#include "binding/local.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -335,6 +335,7 @@ static const luaL_Reg functions[] = {
 void mssh_lua_open_file(lua_State *L)
 {
     luaL_newlib(L, functions);
+    mssh_lua_open_local(L);
     lua_pushinteger(L, ENOENT);
     lua_setfield(L, -2, "ENOENT");
     lua_setfield(L, -2, "file");

@@ -22,5 +22,6 @@ int luaopen_moonssh_core(lua_State *L)
     mssh_lua_open_key(L);
     mssh_lua_open_algorithms(L);
     mssh_lua_open_session(L);
+    mssh_lua_open_sftp(L);
     return 1;
 }

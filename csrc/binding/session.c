@@ -1,6 +1,6 @@
 /* core.session: the object, its input and output, its clock and its end. Everything that waits is in Lua. */
-#include "binding/session.h"
 #include "binding/fd.h"
+#include "binding/sftp.h"
 
 #include <errno.h>
 #include <math.h>
@@ -11,6 +11,12 @@
 
 /* Most bytes that one read takes: a read is one step, and a step must end although the peer sends on. */
 enum { READ_MOST = 256 * 1024 };
+
+/* Times that one write takes up files to be sent. */
+enum { WRITE_FILLS = 16 };
+
+/* Reads in a row without an event, before Lua may look whether somebody interrupts it. */
+enum { RECEIVE_READS = 64 };
 
 /* What a session weighs in for the collector, which does not see its buffers: a program that drops sessions
  * without closing them must not pile them up. */
@@ -103,12 +109,17 @@ static int session_read(lua_State *L)
     return 1;
 }
 
-/* Sends output until none is left (1) or the descriptor takes no more (0). A negated errno when it fails. */
+/* Files that are sent follow as fast as the descriptor takes them, up to a share: answers are to be read,
+ * too. Sends output until none is left (1) or the descriptor takes no more (0). A negated errno when it
+ * fails. */
 static int send_output(mssh_lua_session *self, int fd)
 {
     mssh_slice output;
 
-    while ((output = mssh_session_output(self->session)).len > 0) {
+    for (int fills = 0; (output = mssh_session_output(self->session)).len > 0 ||
+                        (fills++ < WRITE_FILLS && mssh_lua_sftp_fill(self));) {
+        if (output.len == 0)
+            continue;
         ssize_t n = mssh_fd_send(fd, output.data, output.len);
         if (n < 0 && n != -EAGAIN)
             return (int)n;
@@ -127,6 +138,7 @@ static int session_receive(lua_State *L)
     int fd = mssh_lua_check_fd(L, 2);
     bool quick = lua_toboolean(L, 3);
     uint64_t end = mssh_lua_opt_time(L, 4);
+    int n_reads = 0;
     int n_results;
 
     do {
@@ -139,7 +151,7 @@ static int session_receive(lua_State *L)
         }
         n_results = read_into(L, self, fd, place, room, quick);
     } while (n_results == 1 && lua_tostring(L, 2)[0] != 'e' && !mssh_lua_session_take_event(self) &&
-             send_output(self, fd) == 1);
+             send_output(self, fd) == 1 && !mssh_lua_sftp_has_news(self) && ++n_reads < RECEIVE_READS);
     return n_results;
 }
 
@@ -193,6 +205,8 @@ static int session_output(lua_State *L)
     lua_Integer max = mssh_lua_opt_range(L, 2, LUA_MAXINTEGER, 0, LUA_MAXINTEGER);
     mssh_slice output = mssh_session_output(self->session);
 
+    if (output.len == 0 && mssh_lua_sftp_fill(self))
+        output = mssh_session_output(self->session);
     if ((uint64_t)max < output.len)
         output.len = (size_t)max;
     if (output.len == 0)
@@ -242,8 +256,11 @@ static int session_tick(lua_State *L)
 
 static int session_deadline(lua_State *L)
 {
-    uint64_t deadline = mssh_session_deadline(mssh_lua_session_check(L)->session);
+    const mssh_lua_session *self = mssh_lua_session_check(L);
+    uint64_t deadline = mssh_session_deadline(self->session);
 
+    if (mssh_lua_sftp_has_news(self))
+        deadline = 0; /* what there is to tell does not come from the peer */
     if (deadline == UINT64_MAX)
         lua_pushnil(L);
     else
@@ -358,13 +375,15 @@ static void session_release(void *object)
 {
     mssh_lua_session *self = object;
 
+    for (size_t i = 0; i < self->n_channels; i++)
+        mssh_lua_sftp_free(self, self->channels[i].sftp);
     mssh_session_free(self->session);
     self->session = NULL;
     self->pending = false;
     if (self->channels != NULL)
         mssh_free(&self->mem, self->channels, self->channels_cap * sizeof *self->channels);
     self->channels = NULL;
-    self->n_channels = self->channels_cap = 0;
+    self->n_channels = self->channels_cap = self->n_machines = 0;
 }
 
 static const mssh_lua_class session_class = {
@@ -373,7 +392,7 @@ static const mssh_lua_class session_class = {
     .size = sizeof(mssh_lua_session),
     .release = session_release,
     .methods = {methods, mssh_lua_session_info_methods, mssh_lua_session_auth_methods,
-                mssh_lua_session_channel_methods},
+                mssh_lua_session_channel_methods, mssh_lua_session_sftp_methods},
 };
 
 mssh_lua_session *mssh_lua_session_check(lua_State *L)

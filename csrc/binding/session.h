@@ -12,12 +12,15 @@
 /* What happens to data that come on a stream; in the order of the names that Lua gives. */
 typedef enum mssh_lua_mode { MSSH_LUA_KEEP, MSSH_LUA_DISCARD, MSSH_LUA_MERGE, MSSH_LUA_DIRECT } mssh_lua_mode;
 
+typedef struct mssh_lua_sftp mssh_lua_sftp;
+
 /* The modes of a channel; one that has no row keeps both streams. */
 typedef struct mssh_lua_channel {
     mssh_channel channel;
     mssh_lua_mode mode[MSSH_N_STREAMS];
     size_t budget[MSSH_N_STREAMS];
-    size_t outstanding; /* bytes given to Lua directly and not credited yet */
+    size_t outstanding;  /* bytes given to Lua directly and not credited yet */
+    mssh_lua_sftp *sftp; /* gets all of stdout; or NULL */
 } mssh_lua_channel;
 
 typedef struct mssh_lua_session {
@@ -34,6 +37,8 @@ typedef struct mssh_lua_session {
     mssh_lua_channel *channels;
     size_t n_channels;
     size_t channels_cap;
+    size_t n_machines; /* channels with SFTP */
+    size_t turn;       /* of the channels that move files */
 } mssh_lua_session;
 
 /* The session at stack index 1; raises when it is something else, or closed. */
@@ -49,6 +54,9 @@ int mssh_lua_session_result(lua_State *L, const mssh_lua_session *self, int code
  * table.
  */
 void mssh_lua_session_options(lua_State *L, int arg, mssh_session_options *options);
+
+/* The row of a channel, made if need be; NULL for a stale handle, and when out of memory. */
+mssh_lua_channel *mssh_lua_channel_row(mssh_lua_session *self, mssh_channel channel);
 
 /* The row of a channel, or NULL when it has none. */
 mssh_lua_channel *mssh_lua_channel_find(mssh_lua_session *self, mssh_channel channel);
@@ -70,5 +78,6 @@ int mssh_lua_session_next(lua_State *L);
 extern const luaL_Reg mssh_lua_session_info_methods[];
 extern const luaL_Reg mssh_lua_session_auth_methods[];
 extern const luaL_Reg mssh_lua_session_channel_methods[];
+extern const luaL_Reg mssh_lua_session_sftp_methods[];
 
 #endif

@@ -1,5 +1,5 @@
 /* The connection protocol's methods of a session: global requests, channels and their data. */
-#include "binding/session.h"
+#include "binding/sftp.h"
 
 #include <string.h>
 
@@ -201,16 +201,19 @@ void mssh_lua_channel_forget(mssh_lua_session *self, mssh_channel channel)
 {
     mssh_lua_channel *row = mssh_lua_channel_find(self, channel);
 
-    if (row != NULL)
-        *row = self->channels[--self->n_channels];
+    if (row == NULL)
+        return;
+    self->n_machines -= row->sftp != NULL;
+    mssh_lua_sftp_free(self, row->sftp);
+    *row = self->channels[--self->n_channels];
 }
 
-/* A new row for a channel; NULL when out of memory. */
-static mssh_lua_channel *channel_row(mssh_lua_session *self, mssh_channel channel)
+mssh_lua_channel *mssh_lua_channel_row(mssh_lua_session *self, mssh_channel channel)
 {
     mssh_lua_channel *row = mssh_lua_channel_find(self, channel);
+    mssh_channel_state state;
 
-    if (row != NULL)
+    if (row != NULL || !mssh_channel_state_get(connection_of(self), channel, &state))
         return row;
     if (self->n_channels == self->channels_cap) {
         size_t cap = self->channels_cap > 0 ? self->channels_cap * 2 : 4;
@@ -247,7 +250,7 @@ static int session_channel_mode(lua_State *L)
     luaL_argcheck(L, mode != MSSH_LUA_MERGE || stream == MSSH_STDERR, 4, "only stderr can be merged");
     if (!mssh_channel_state_get(connection_of(self), channel, &state))
         return mssh_lua_push_failure(L, MSSH_ERR_NO_CHANNEL, NULL);
-    row = channel_row(self, channel);
+    row = mssh_lua_channel_row(self, channel);
     if (row == NULL)
         return mssh_lua_push_failure(L, MSSH_ERR_MEMORY, NULL);
     row->mode[stream] = mode;

@@ -7,7 +7,7 @@
  * gives the same event. A finalizer that closes the session meanwhile, or takes events itself, ends the views
  * of the event: then the call raises.
  */
-#include "binding/session.h"
+#include "binding/sftp.h"
 
 /* Data below this size are kept, to be taken together: a string for each would cost more than the copy. */
 enum { DIRECT_LEAST = 1024 };
@@ -271,16 +271,40 @@ static bool is_unwanted(const mssh_lua_session *self)
            (self->event.type == MSSH_EVENT_DEBUG && self->no_debug);
 }
 
+/* Whether the event is of a channel that speaks SFTP. */
+static bool is_of_sftp(mssh_lua_session *self)
+{
+    const mssh_lua_channel *row =
+        self->n_machines > 0 ? mssh_lua_channel_find(self, self->event.connection.channel) : NULL;
+
+    return row != NULL && row->sftp != NULL;
+}
+
+/* Whether the event was for the machine of an SFTP channel, and is nothing to Lua. */
+static bool was_for_sftp(mssh_lua_session *self)
+{
+    const mssh_connection_event *from = &self->event.connection;
+
+    if (self->event.type == MSSH_EVENT_WINDOW)
+        return is_of_sftp(self);
+    return self->event.type == MSSH_EVENT_DATA && from->stream == MSSH_STDOUT && is_of_sftp(self) &&
+           mssh_lua_sftp_feed(self);
+}
+
 bool mssh_lua_session_take_event(mssh_lua_session *self)
 {
-    if (!self->pending) {
-        mssh_session_next(self->session, &self->event);
-        self->n_events++;
-        self->pending = true;
-    }
-    if (self->event.type == MSSH_EVENT_NONE || (self->event.type == MSSH_EVENT_FAILED && self->failed_told))
-        self->pending = false;
-    return self->pending;
+    do {
+        if (!self->pending) {
+            mssh_session_next(self->session, &self->event);
+            self->n_events++;
+        }
+        self->pending = self->event.type != MSSH_EVENT_NONE &&
+                        (self->event.type != MSSH_EVENT_FAILED || !self->failed_told);
+        if (!self->pending)
+            return false;
+        self->pending = !was_for_sftp(self);
+    } while (!self->pending);
+    return true;
 }
 
 /* The event was given: what that changes. */
@@ -300,12 +324,16 @@ static void event_given(const giving *given)
 int mssh_lua_session_next(lua_State *L)
 {
     mssh_lua_session *self = mssh_lua_session_check(L);
+    int n_news;
 
     lua_settop(L, 1);
     luaL_checkstack(L, STACK_NEED, NULL);
     while (mssh_lua_session_take_event(self)) {
         giving given = {self, self->n_events, self->event};
         bool told = !is_unwanted(self);
+        if (given.event.type == MSSH_EVENT_DATA && given.event.connection.stream == MSSH_STDOUT &&
+            is_of_sftp(self))
+            return mssh_lua_sftp_give(L, self);
         if (given.event.type == MSSH_EVENT_DATA)
             told = push_data(L, &given);
         else if (told)
@@ -314,6 +342,10 @@ int mssh_lua_session_next(lua_State *L)
         if (told)
             return lua_gettop(L) - 1;
     }
+    (void)mssh_lua_sftp_fill(self);
+    n_news = mssh_lua_sftp_news(L, self);
+    if (n_news > 0)
+        return n_news;
     lua_pushnil(L);
     return 1;
 }

@@ -189,6 +189,15 @@ function methods:dial_unix(path, options)
       string.pack(">s4s4I4", path, "", 0))
 end
 
+--- Starts SFTP on a channel of its own. → sftp | nil, err
+---@param options? { timeout: number, channels: integer } how many channels a large file may be sent over (default 8)
+---@return moonssh.sftp|nil
+---@return moonssh.error? err
+function methods:sftp(options)
+   check(self, "sftp", true)
+   return require "moonssh.sftp".start(self, options)
+end
+
 -- Messages -----------------------------------------------------------------------------------------------------------
 
 local function core_error(self, name, code, message)

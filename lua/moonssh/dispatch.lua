@@ -118,6 +118,9 @@ function on.open_failed(session, ch, reason, text)
    if channel then
       channel._stamp = session._batch
       channel:_refused(reason, text)
+      if channel._link then
+         channel._link:_look()
+      end
    end
 end
 
@@ -163,6 +166,9 @@ end)
 on.closed = channel_event(function(channel)
    channel._eof, channel._ended = true, true
    grants.forget(channel._session, channel._ch)
+   if channel._link then
+      channel._link:_look()
+   end
 end)
 
 on.reply = channel_event(function(channel, success)
@@ -173,7 +179,26 @@ on.reply = channel_event(function(channel, success)
       end
       request.done, request.success = true, success
    end
+   if channel._link and not success then
+      channel._link:_look()
+   end
 end)
+
+-- Files: what the library itself waits for goes on in here.
+
+function on.sftp(session, ch, a, b, c)
+   local channel = session._channels[ch]
+   if channel and channel._link then
+      channel._link:_event(a, b, c)
+   end
+end
+
+function on.transfer(session, key)
+   local transfer = session._transfers and session._transfers[key]
+   if transfer then
+      transfer:_event()
+   end
+end
 
 on.exit_status = channel_event(function(channel, status)
    channel._status = channel._status or status

@@ -13,6 +13,11 @@ local places = {
    ["known_hosts.lua"] = "^function KnownHosts:(%l[%w_]*)%((.*)%)",
    ["task.lua"] = "^function task%.(%l[%w_]*)%((.*)%)",
    ["client.lua"] = "^function client%.(%l[%w_]*)%((.*)%)",
+   ["sftp.lua"] = "^function Sftp:(%l[%w_]*)%((.*)%)",
+   ["sftp/about.lua"] = "^function methods:(%l[%w_]*)%((.*)%)",
+   ["sftp/file.lua"] = "^function File:(%l[%w_]*)%((.*)%)",
+   ["sftp/names.lua"] = "^function methods:(%l[%w_]*)%((.*)%)",
+   ["sftp/transfers.lua"] = "^function methods:(%l[%w_]*)%((.*)%)",
    ["transport.lua"] = "^function transport%.(socket_%l+)%((.*)%)",
 }
 

@@ -80,8 +80,8 @@ describe("the README", function()
    end
 
    it("has blocks that are Lua, each of which is run below", function()
-      local words = { "uname -a", "err.methods", "ssh.session()", '"sort"', "tail -f", "session:dial", "ssh.spawn",
-         "callback_set", "authagent_sign", "ssh.key.load", "ssh.config(" }
+      local words = { "uname -a", "err.methods", "ssh.session()", '"sort"', "tail -f", "session:dial", "session:sftp()",
+         "ssh.spawn", "callback_set", "authagent_sign", "ssh.key.load", "ssh.config(" }
       local list = blocks()
       assert.equal(#words, #list)
       for i, code in ipairs(list) do
@@ -135,6 +135,22 @@ describe("the README", function()
       end)
    end)
 
+   it("copies files", function()
+      local session <close> = assert(dial(sshd))
+      folder:mkdir("site/a")
+      folder:write("site/b", "text")
+      local said = run("session:sftp()", { session = session }, function(code)
+         local names = { site = "site", ["/srv/site"] = "up", ["/var/log/syslog"] = "site/b", syslog = "got" }
+         return (code:gsub('"([%w/]+)"', function(name)
+            return names[name] and ("%q"):format(folder:path(names[name]))
+         end))
+      end)
+      assert.equal("text", folder:read("up/b"))
+      assert.equal("text", folder:read("got"))
+      assert.same({ 4, 4, n = 2 }, said[1])
+      assert.equal(3, #said)
+   end)
+
    it("runs tasks", function()
       local said = run("ssh.spawn")
       table.sort(said, function(a, b) return a[1] < b[1] end)
@@ -177,7 +193,7 @@ describe("the README", function()
       local text = read("README.md")
       local missing = {}
       -- Those of the session's class that are no methods.
-      local inner = { check_options = true, create = true }
+      local inner = { check_options = true, create = true, start = true }
       local function look(what, list)
          for name, value in pairs(list) do
             if type(name) == "string" and name:sub(1, 1) ~= "_" and not inner[name] and type(value) == "function"
@@ -192,6 +208,8 @@ describe("the README", function()
       look("key", getmetatable(ssh.key.generate("ed25519")).__index)
       look("agent", getmetatable(assert(ssh.agent(agent.path))).__index)
       look("key", ssh.key)
+      look("sftp", require "moonssh.sftp")
+      look("file", require "moonssh.sftp.file")
       table.sort(missing)
       assert.same({}, missing)
    end)

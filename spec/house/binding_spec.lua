@@ -33,6 +33,8 @@ local function present()
       resolver = core.resolve("127.0.0.1", 1),
       key = core.key.generate("ed25519"),
       session = core.session(),
+      localfile = core.file.open("/dev/null", "r"),
+      transfer = core.transfer(core.file.open("/dev/null", "r"), true, 1, 1, 0, nil, 1, 0),
    }
    for name, object in pairs(objects) do
       for method, f in pairs(debug.getmetatable(object).__index) do

@@ -179,7 +179,7 @@ async def main():
             options[theirs] = settings[ours]
     server = await asyncssh.create_server(
         Server, "127.0.0.1", 0, server_host_keys=settings["host_keys"], process_factory=run, encoding=None,
-        login_timeout=60, **options)
+        sftp_factory=True, login_timeout=60, **options)
     print("ready", server.sockets[0].getsockname()[1], flush=True)
     await server.wait_closed()
 

@@ -25,7 +25,7 @@ local function configuration(server, options, port)
       "KbdInteractiveAuthentication no",
       "PermitUserEnvironment no",
       "AcceptEnv *",
-      "Subsystem sftp internal-sftp",
+      (options.config or ""):find("Subsystem", 1, true) and "" or "Subsystem sftp internal-sftp",
       "MaxStartups 1000:30:2000",
       "MaxSessions 1000",
       "LogLevel DEBUG",

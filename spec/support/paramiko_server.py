@@ -10,6 +10,7 @@ import warnings
 warnings.simplefilter("ignore")
 
 import paramiko  # noqa: E402
+import paramiko_files  # noqa: E402
 from paramiko.common import cMSG_DEBUG, cMSG_DISCONNECT, cMSG_UNIMPLEMENTED  # noqa: E402
 
 settings = json.loads(sys.argv[1])
@@ -180,6 +181,7 @@ def serve(client):
         restrict(transport.get_security_options())
         for path in settings["host_keys"]:
             transport.add_server_key(load_key(path))
+        transport.set_subsystem_handler("sftp", paramiko.SFTPServer, paramiko_files.Files)
         transport.start_server(server=Server(transport))
         while transport.is_active():
             channel = transport.accept(SECONDS)

@@ -21,6 +21,7 @@
 --    exit-signal NAME true|false TEXT…      not paramiko
 --    close TEXT…             closes the channel after TEXT, with no status; asyncssh only
 --    events                  says "ready", then each "signal NAME", "break MS" and "size COLUMNS ROWS"; asyncssh only
+--    (the subsystem "sftp" serves this machine's files; not npm)
 --    global NAME             a global request that wants a reply; writes "success" or "failure"; not npm
 
 local process = require "spec.support.process"

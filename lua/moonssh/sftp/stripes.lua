@@ -1,0 +1,67 @@
+-- A large file over several channels. A server gives each channel a window of its own size (sshd: 2 MiB), and on a long
+-- path that window, not the path, says how fast a file is sent: then more channels carry parts of it, as many as the
+-- server lets us have.
+
+local attributes = require "moonssh.sftp.attributes"
+local fiber = require "moonssh.sftp.fiber"
+local Link = require "moonssh.sftp.link"
+
+local TYPE = Link.type
+
+local stripes = {}
+
+local WRITE = 2
+
+-- A file of which less is left does not get more channels.
+local LEAST = 8 * 1024 * 1024
+
+-- A shorter way back and forth is covered by any window, in seconds.
+local LONG = 0.004
+
+-- One more channel: opened if need be, the file opened on it, and a share of the transfer until that ends.
+local function work(batch, transfer, index)
+   local sftp, session = batch.sftp, batch._session
+   local link = sftp._stripes[index]
+   if not link then
+      link = Link.open(session)
+      if not link then
+         return
+      end
+      sftp._stripes[index] = link
+   end
+   fiber.await(link, session)
+   if link.failure or transfer.done then
+      return
+   end
+   local body = string.pack(">s4I4", transfer.spec.name, WRITE) .. attributes.NONE
+   local handle = link:call(TYPE.OPEN, body, transfer.spec.name)
+   if not handle then
+      return
+   end
+   local _ <close> = link:guard(handle)
+   if not transfer.done and session._core:sftp_attach(link.ch, transfer.core, handle) then
+      fiber.await(transfer, session)
+   end
+end
+
+--- A function that looks whether a transfer is held up by the window, or nil where that does not matter.
+function stripes.watch(batch, size)
+   local sftp = batch.sftp
+   if size < LEAST or sftp._most_channels <= 1 then
+      return nil
+   end
+   return function(transfer)
+      if transfer.striped or transfer.spec.size - transfer.spec.offset - transfer.moved < LEAST then
+         return
+      end
+      local round_trip, _, _, n_short = batch._session._core:sftp_path(sftp._link.ch)
+      if round_trip and round_trip > LONG and n_short > 0 then
+         transfer.striped = true
+         for i = 1, sftp._most_channels - 1 do
+            batch:add(work, batch, transfer, i)
+         end
+      end
+   end
+end
+
+return stripes

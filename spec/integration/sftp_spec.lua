@@ -1,0 +1,228 @@
+-- SFTP against real servers: what is done through it is looked at with other eyes, and the other way round.
+
+local file_servers = require "spec.support.file_servers"
+local process = require "spec.support.process"
+local tmp = require "spec.support.tmp"
+
+local function sh(script)
+   return process.check{ "sh", "-c", script }
+end
+
+for name, start in pairs(file_servers.kinds) do
+   describe("SFTP with " .. name, function()
+      local server, session, sftp, folder
+
+      setup(function()
+         server = start()
+         session, sftp = file_servers.open(server)
+      end)
+
+      teardown(function()
+         sftp:close()
+         session:close()
+         server:stop()
+      end)
+
+      before_each(function()
+         folder = tmp.dir()
+      end)
+
+      after_each(function()
+         folder:remove()
+      end)
+
+      it("speaks version 3 and knows what the server allows", function()
+         assert.equal(3, sftp.version)
+         assert.equal("table", type(sftp.extensions))
+         local limits = sftp:limits()
+         assert.is_true(limits.read >= 32768 and limits.write >= 32768 and limits.packet >= 34000)
+      end)
+
+      it("tells the attributes of files, folders and links", function()
+         local path = folder:write("f", ("x"):rep(1234), "640")
+         sh(("touch -d @1234567890 %s && ln -s f %s/l"):format(path, folder.root))
+         local found = assert(sftp:stat(path))
+         assert.same({ 1234, 416, 1234567890, "file" }, { found.size, found.permissions, found.mtime, found.type })
+         assert.equal("file", assert(sftp:stat(folder:path("l"))).type)
+         assert.equal("symlink", assert(sftp:lstat(folder:path("l"))).type)
+         assert.equal("directory", assert(sftp:stat(folder.root)).type)
+      end)
+
+      it("says what is wrong with a path, by name", function()
+         local path = folder:path("nothing")
+         local found, err = sftp:stat(path)
+         assert.is_nil(found)
+         assert.same({ "sftp", "no_such_file", path }, { err.code, err.status, err.path })
+         assert.truthy(err.message:find(path, 1, true))
+         assert.is_false(sftp:exists(path))
+         assert.is_true(sftp:exists(folder.root))
+      end)
+
+      it("sets permissions, times and size", function()
+         local path = folder:write("f", ("x"):rep(1234))
+         assert.is_true(sftp:setstat(path, { permissions = 384, mtime = 1000000000, atime = 1100000000, size = 5 }))
+         assert.equal("600 5\n", sh("stat -c '%a %s' " .. path))
+         assert.is_true(sftp:setstat(path, { mtime = 1000000000, atime = 1100000000 }))
+         assert.equal("1100000000 1000000000\n", sh("stat -c '%X %Y' " .. path))
+      end)
+
+      it("makes and removes folders", function()
+         local path = folder:path("a/b c/" .. (name == "paramiko" and "\u{e9}" or "\xff")) -- paramiko wants UTF-8
+         local ok, err = sftp:mkdir(path)
+         assert.is_nil(ok)
+         assert.equal("no_such_file", err.status)
+         assert.is_true(sftp:mkdir(path, { parents = true }))
+         assert.is_true(sftp:mkdir(path, { parents = true }))
+         assert.equal("directory", sftp:stat(path).type)
+         assert.is_true(sftp:rmdir(path))
+         assert.is_false(sftp:exists(path))
+         sh(("mkdir -p %s/a/x/y && touch %s/a/x/y/1 %s/a/2 && ln -s / %s/a/root"):format(folder.root, folder.root,
+            folder.root, folder.root))
+         assert.is_true(sftp:remove_tree(folder:path("a")))
+         assert.is_false(sftp:exists(folder:path("a")))
+         assert.is_true(sftp:exists("/etc"))
+      end)
+
+      it("renames, links and removes", function()
+         local path = folder:write("f", "text")
+         folder:write("old", "old")
+         assert.is_true(sftp:rename(path, folder:path("g")))
+         assert.equal("text", folder:read("g"))
+         if sftp.extensions["posix-rename@openssh.com"] then
+            assert.is_true(sftp:rename(folder:path("g"), folder:path("old")))
+            assert.equal("text", folder:read("old"))
+         end
+         assert.is_true(sftp:symlink("some/target", folder:path("l")))
+         assert.equal("some/target\n", sh("readlink " .. folder:path("l")))
+         assert.equal("some/target", sftp:readlink(folder:path("l")))
+         assert.is_true(sftp:remove(folder:path("l")))
+         assert.is_false(sftp:exists(folder:path("l")))
+         sh(("mkdir %s/real && ln -s real %s/way"):format(folder.root, folder.root))
+         assert.equal(sh("realpath " .. folder:path("way")):sub(1, -2), sftp:realpath(folder:path("way")))
+      end)
+
+      it("reads and writes whole files of any bytes", function()
+         local data = {}
+         for i = 1, 300000 do
+            data[i] = string.pack("<I4", i * 2654435761 & 0xffffffff)
+         end
+         data = table.concat(data)
+         assert.is_true(sftp:write_file(folder:path("f"), data))
+         assert.is_true(folder:read("f") == data)
+         assert.is_true(sftp:read_file(folder:path("f")) == data)
+         assert.is_true(sftp:write_file(folder:path("f"), ""))
+         assert.equal("", folder:read("f"))
+         assert.equal("", sftp:read_file(folder:path("f")))
+         local text, err = sftp:read_file(folder:path("g"))
+         assert.is_nil(text)
+         assert.equal("no_such_file", err.status)
+      end)
+
+      it("reads files as io does", function()
+         local path = folder:write("f", "one\ntwo\n\n  12.5 0x10\nrest\nend")
+         local ours, theirs = assert(sftp:open(path)), assert(io.open(path))
+         for _, formats in ipairs{ { "l" }, { "L" }, { "l" }, { "n" }, { "n" }, { "l" }, { 2 }, { 0 }, { "l", 3 },
+            { 9 }, { 1 }, { 0 }, { "a" }, { "l" } } do
+            assert.same(table.pack(theirs:read(table.unpack(formats))), table.pack(ours:read(table.unpack(formats))))
+         end
+         assert.same({ theirs:seek("set", 4) }, { ours:seek("set", 4) })
+         assert.equal("two", ours:read())
+         assert.equal(8, ours:seek())
+         assert.equal(#folder:read("f"), ours:seek("end"))
+         assert.is_nil(ours:read())
+         assert.equal(#folder:read("f") - 3, ours:seek("cur", -3))
+         assert.equal("end", ours:read("a"))
+         assert.is_true(ours:close())
+         assert.is_true(ours.closed)
+         theirs:close()
+         local lines = {}
+         local file <close> = assert(sftp:open(path, "rb"))
+         for line in file:lines() do
+            table.insert(lines, line)
+         end
+         assert.same({ "one", "two", "", "  12.5 0x10", "rest", "end" }, lines)
+      end)
+
+      it("writes files as io does", function()
+         local path = folder:path("f")
+         local file = assert(sftp:open(path, "w", 384))
+         assert.equal(file, file:write("one", 2, "three"))
+         assert.equal(file, file:flush())
+         assert.equal("one2three", folder:read("f"))
+         assert.equal(3, file:seek("set", 3))
+         file:write("-")
+         assert.is_true(file:close())
+         assert.equal("one-three", folder:read("f"))
+         assert.equal("600\n", sh("stat -c %a " .. path))
+         file = assert(sftp:open(path, "r+"))
+         assert.equal("one", file:read(3))
+         file:write("+")
+         assert.equal("three", file:read("a"))
+         file:close()
+         assert.equal("one+three", folder:read("f"))
+         file = assert(sftp:open(path, "w+"))
+         file:write("new")
+         file:seek("set")
+         assert.equal("new", file:read("a"))
+         file:close()
+         local none, err = sftp:open(folder:path("no/where"), "w")
+         assert.is_nil(none)
+         assert.equal("no_such_file", err.status)
+         assert.has_error(function()
+            sftp:open(path, "x")
+         end)
+      end)
+
+      it("appends", function()
+         local path = folder:write("f", "one")
+         local file = assert(sftp:open(path, "a"))
+         file:write("two")
+         assert.is_true(file:close())
+         assert.equal("onetwo", folder:read("f"))
+      end)
+
+      it("lists, walks and globs", function()
+         sh(("cd %s && mkdir -p d/e && touch d/e/x d/1 d/2 .hidden 'a b' && ln -s d link"):format(folder.root))
+         local found = {}
+         for entry, attributes in sftp:dir(folder.root) do
+            found[entry] = attributes.type
+         end
+         assert.same({ d = "directory", [".hidden"] = "file", ["a b"] = "file", link = "symlink" }, found)
+         local paths = {}
+         for path in sftp:walk(folder.root) do
+            table.insert(paths, path:sub(#folder.root + 2))
+         end
+         assert.same({ ".hidden", "a b", "d", "d/1", "d/2", "d/e", "d/e/x", "link" }, paths)
+         local function glob(pattern)
+            local list = assert(sftp:glob(folder.root .. "/" .. pattern))
+            for i, path in ipairs(list) do
+               list[i] = path:sub(#folder.root + 2)
+            end
+            return list
+         end
+         assert.same({ "a b", "d", "link" }, glob("*"))
+         assert.same({ "d/1", "d/2" }, glob("d/[0-9]"))
+         assert.same({ "d/2" }, glob("?/[!1e]"))
+         assert.same({ "d/e/x", "link/e/x" }, glob("*/?/x"))
+         assert.same({ ".hidden" }, glob(".h*"))
+         assert.same({ "a b" }, glob("a\\ b"))
+         assert.same({}, glob("nothing/*"))
+         local ok, err = pcall(sftp.dir, sftp, folder:path("nothing"))
+         assert.is_false(ok)
+         assert.equal("no_such_file", err.status)
+      end)
+
+      it("copies at the server", function()
+         local data = ("0123456789"):rep(50000)
+         folder:write("f", data, "640")
+         assert.is_true(sftp:copy(folder:path("f"), folder:path("g")))
+         assert.is_true(folder:read("g") == data)
+      end)
+
+      it("knows where home is", function()
+         local home = assert(sftp:home())
+         assert.equal("directory", sftp:stat(home).type)
+         assert.equal(home .. "/x", sftp:expand("~/x"))
+      end)
+   end)
+end
