@@ -69,6 +69,55 @@ describe("a session carried by send and recv", function()
       end)
    end
 
+   local PLAIN = { algorithms = { kex = { "curve25519-sha256" } } }
+
+   -- From the first byte to the last with so much at a time. What the server was told, as text, and the bytes.
+   local function whole_session(chunk)
+      local link = memory.connect{ session = PLAIN, chunk = chunk }
+      assert.equal("hello", assert(link.session:run("echo hello")).stdout)
+      link.session:close()
+      local told = {}
+      for i, message in ipairs(link.server.log) do
+         told[i] = message.kind
+      end
+      return table.concat(told, " "), link.session.info
+   end
+
+   it("works with every size at a time, from one byte to all that there is", function()
+      local expected = whole_session()
+      local size, cut = 0, true
+      while cut do
+         size, cut = size + 1, false
+         assert.equal(expected, (whole_session(function(direction, most)
+            cut = cut or direction == "send" and most > size
+            return size
+         end)))
+      end
+      assert.is_true(size > 500, size)
+   end)
+
+   it("works with a stop after every byte of its life, in either direction", function()
+      local expected, info = whole_session()
+      -- Closing does not wait: a farewell (of less than 64 bytes) that is not taken at once is not sent.
+      local short = expected:gsub(" disconnect$", "")
+      for stop = 1, math.max(info.bytes_sent, info.bytes_received) do
+         local left = { send = stop, recv = stop }
+         local refused = {}
+         local told = whole_session(function(direction, most)
+            if left[direction] == 0 and not refused[direction] then
+               refused[direction] = true
+               return 0
+            elseif refused[direction] then
+               return most
+            end
+            local n = math.min(left[direction], most)
+            left[direction] = left[direction] - n
+            return n
+         end)
+         assert.is_true(told == expected or told == short and stop > info.bytes_sent - 64, told)
+      end
+   end)
+
    it("logs in with a wrong password first, in pieces", function()
       local link = memory.connect{ login = false, chunk = function() return 5 end }
       local ok, err = link.session:auth_password("moon", "wrong")

@@ -6,7 +6,7 @@
 -- Options, all optional:
 --    server      options of spec.support.scripted_server
 --    session     options of ssh.session; its callbacks are kept, but for send and recv
---    chunk       bytes moved by one call of a callback: function(direction) → number, 0 for "later"; default all
+--    chunk       bytes moved by one call of a callback: function(direction, most) → number, 0 for "later"; default all
 --    login       false: only the keys are exchanged; "none": not even that
 --
 -- What it leaves: server, session, calls = { send =, recv = }, and `moved`, the bytes that were. Set `ended` for an end
@@ -49,7 +49,7 @@ local function carry(link, chunk)
    chunk = chunk or function() return math.maxinteger end
    local function send(_, buffer)
       link.calls.send = link.calls.send + 1
-      local count = math.min(chunk("send"), #buffer)
+      local count = math.min(chunk("send", #buffer), #buffer)
       if count <= 0 then
          return -ssh.EAGAIN
       end
@@ -58,7 +58,7 @@ local function carry(link, chunk)
    end
    local function recv(_, length)
       link.calls.recv = link.calls.recv + 1
-      local count = math.min(chunk("recv"), length)
+      local count = math.min(chunk("recv", length), length)
       local bytes = count > 0 and link.server:output(count) or ""
       if bytes == "" then
          return link.ended and "" or -ssh.EAGAIN
