@@ -64,7 +64,7 @@ end
 --- Has a handler answer it, in the task that was made for that.
 function Request:call(f, session)
    local _ <close> = self
-   loop.current().running().agent_binds = self.server.binds
+   loop.current().running().agent_binds = self.binds
    local encode, result = calls[self.type](f, self, session)
    if result == nil then
       return
@@ -104,6 +104,8 @@ local function bind(self, request)
    elseif not known then
       local all = self.session._agent_binds
       local entry = { host_key = host_key, session_id = request.session_id, forwarding = request.forwarding }
+      -- A list of its own for what comes after it: a request that came before is not bound by it.
+      self.binds = table.move(self.binds, 1, #self.binds, 1, {})
       table.insert(self.binds, entry)
       table.insert(all, entry)
       if #all > MAX_SESSION_BINDS then
@@ -170,7 +172,7 @@ local function accept(self, payload)
    local session = self.session
    local set = session._callbacks
    local request = setmetatable(protocol.request(payload) or {}, Request)
-   request.server = self
+   request.server, request.binds = self, self.binds
    self.last = self.last + 1
    self[self.last] = request
    request.weight = #payload + REQUEST_WEIGHT

@@ -5,6 +5,7 @@
 -- adapter: what is given to ssh.loop.use, nil for the built-in loop. inside(f): runs f in a coroutine of the scheduler,
 -- and that until f is done.
 
+local agent_peer = require "spec.support.agent_peer"
 local assert = require "luassert"
 local core = require "moonssh.core"
 local light = require "spec.support.light"
@@ -65,6 +66,25 @@ local function has_behaviour(_ENV, adapter, inside) -- luacheck: ignore
       run_all(function(i)
          return tonumber(assert(session:run("sleep 0.01 " .. i)).stdout)
       end)
+   end)
+
+   works("serves an agent, by a handler that waits and by relaying", function()
+      local agent <close> = require "spec.support.server".agent()
+      local link = agent_peer.connect{ session = { agent = agent.path } }
+      local peer, empty = link:serve(), string.pack(">BI4", 12, 0)
+      assert.equal(empty, peer:ask("\11"))
+      local binds
+      link.session:callback_set("authagent_identities", function(session)
+         loop.sleep(0.001)
+         binds = session.agent_binds
+         return {}
+      end)
+      assert.equal(empty, peer:ask("\11"))
+      assert.same({}, binds)
+      link:close()
+      local ended, err = peer.task:wait()
+      assert.is_nil(ended)
+      assert.equal("closed", err.code)
    end)
 
    works("runs 50 sessions", function()

@@ -511,6 +511,22 @@ describe("an agent served from Lua", function()
          assert.equal(2, #session.agent_binds)
       end)
 
+      it("does not show it to the handler of what was asked before, however late that starts", function()
+         local peer = link:serve()
+         peer:write(frame(IDENTITIES) .. frame(bind_request(host, id)) .. frame(IDENTITIES))
+         local first
+         identities(function()
+            first = first or session.agent_binds
+            seen = session.agent_binds
+            return {}
+         end)
+         for _ = 1, 3 do
+            peer:answer()
+         end
+         assert.same({}, first)
+         assert.equal(1, #seen)
+      end)
+
       it("gives lists that are the handler's own", function()
          local peer = link:serve()
          peer:ask(bind_request(host, id))
