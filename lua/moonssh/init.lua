@@ -15,6 +15,8 @@ local transport = require "moonssh.transport"
 ---@field algorithms table<string, string[]> all there are, by kind, in order of preference
 ---@field config fun(path: string): moonssh.config|nil, moonssh.error?
 ---@field connect fun(destination: string, options?: moonssh.connect_options): moonssh.session|nil, moonssh.error?
+---@field fleet fun(hosts: any, options?: moonssh.fleet_options): moonssh.fleet|nil, moonssh.error?
+---@field map fun(items: any, f: function, options?: moonssh.map_options): table, table
 ---@field key table load, parse, generate, external
 ---@field known_hosts fun(path: string|string[]): moonssh.known_hosts|nil, moonssh.error?
 ---@field serve_agent fun(session: moonssh.session, channel: moonssh.channel): true|nil, moonssh.error?
@@ -23,7 +25,6 @@ local ssh = {
    CALLBACK = callbacks.CALLBACK,
    EAGAIN = core.EAGAIN,
    loop = loop,
-   map = task.map,
    session = Session.create,
    socket_recv = transport.socket_recv,
    socket_send = transport.socket_send,
@@ -52,12 +53,18 @@ local parts = {
    connect = function()
       return require "moonssh.client".connect
    end,
+   fleet = function()
+      return require "moonssh.fleet".fleet
+   end,
    key = function()
       local key = require "moonssh.key"
       return { external = key.external, generate = key.generate, load = key.load, parse = key.parse }
    end,
    serve_agent = function()
       return require "moonssh.agent_server".serve_agent
+   end,
+   map = function()
+      return require "moonssh.map".map
    end,
    known_hosts = function()
       return require "moonssh.known_hosts".open

@@ -31,7 +31,8 @@ local DIRECT_BUDGET = 4 * 1024 * 1024
 ---@field signal? string
 ---@field ok boolean status 0
 
-local option_types = args.join(requests.options, {
+--- The options of `run`.
+process.options = args.join(requests.options, {
    stdin = { "string", "function" },
    stdout = "function",
    stderr = "function",
@@ -211,7 +212,7 @@ local GiveUp = {
 ---@param options? table
 function process.run(session, command, options)
    local line = requests.command("run", command)
-   options = args.options("run", 2, options, option_types)
+   options = args.options("run", 2, options, process.options)
    local plan = requests.plan("run", 2, options, session, "exec", requests.string(line))
    if options.max_output and options.max_output < 0 then
       args.bad("run", 2, "option 'max_output': negative")

@@ -81,7 +81,7 @@ describe("the README", function()
 
    it("has blocks that are Lua, each of which is run below", function()
       local words = { "uname -a", "err.methods", "ssh.session()", '"sort"', "tail -f", "session:dial", "session:sftp()",
-         "ssh.spawn", "callback_set", "authagent_sign", "ssh.key.load", "ssh.config(" }
+         "ssh.spawn", "ssh.map", "ssh.fleet", "callback_set", "authagent_sign", "ssh.key.load", "ssh.config(" }
       local list = blocks()
       assert.equal(#words, #list)
       for i, code in ipairs(list) do
@@ -156,6 +156,28 @@ describe("the README", function()
       table.sort(said, function(a, b) return a[1] < b[1] end)
       assert.equal("web1", said[1][1])
       assert.equal("web2", said[2][1])
+   end)
+
+   it("works on many hosts", function()
+      local said = run("ssh.map", nil, function(code)
+         return code .. "\nprint(results, errors)"
+      end)
+      local results, errors = said[1][1], said[1][2]
+      assert.same({ true, true }, { results[1].ok, results[2].ok })
+      assert.same({}, errors)
+   end)
+
+   it("has a fleet", function()
+      local fake = setmetatable({ fleet = function(path, options)
+         assert.equal("hosts.txt", path)
+         options.retries = 0
+         options.connect = { identity = sshd.key_path, known_hosts = sshd.known_hosts_path, agent = false }
+         local good = ("%s@%s:%d"):format(sshd.user, sshd.host, sshd.port)
+         return ssh.fleet({ good, good, "no-such-host.invalid" }, options)
+      end }, { __index = ssh })
+      local said = run("ssh.fleet", { ssh = fake })
+      assert.equal(2, said[1][1])
+      assert.same({ "no-such-host.invalid", "resolve" }, { said[2][1], said[2][2] })
    end)
 
    it("counts what comes in a callback", function()

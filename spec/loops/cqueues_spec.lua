@@ -40,7 +40,12 @@ describe("cqueues", function()
                ticks = ticks + 1
             end
          end)
-         assert(session:run("sleep 0.05"))
+         for _ = 1, 1000 do
+            assert(session:run("sleep 0.01"))
+            if ticks > 3 then
+               break
+            end
+         end
          going = false
          assert.is_true(ticks > 3)
       end)

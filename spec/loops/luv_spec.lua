@@ -28,7 +28,12 @@ describe("luv", function()
          timer:start(1, 1, function()
             ticks = ticks + 1
          end)
-         assert(session:run("sleep 0.05"))
+         for _ = 1, 1000 do
+            assert(session:run("sleep 0.01"))
+            if ticks > 3 then
+               break
+            end
+         end
          timer:close()
       end)
       assert.is_true(ticks > 3)

@@ -1,5 +1,5 @@
--- A server for many connections at once, in a process of its own; it costs little. The user is "moon", the password
--- "secret".
+-- A server for many connections at once, in a process of its own; it costs little. The user is "moon"; the password is
+-- "secret", and the shared ed25519 key is taken.
 --
 --    local server <close> = light.start()
 --    local session = assert(server:connect{ loop = adapter })      options of ssh.connect; host keys are not looked at

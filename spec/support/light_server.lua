@@ -1,11 +1,17 @@
 -- The script of spec.support.light: an SSH server for many connections at once, on the transport of the library in its
--- server role. It logs "moon" in with the password "secret". Writes "ready PORT", then serves until it is killed.
+-- server role. It logs in by the password "secret", and by the ed25519 key that specs share. Writes "ready PORT", then
+-- serves until it is killed.
 
 local core = require "moonssh.core"
 local loop = require "moonssh.loop"
 local ScriptedServer = require "spec.support.scripted_server"
-local socket = require "moonssh_testing".socket
+local keys = require "spec.support.keys"
+local testing = require "moonssh_testing"
+local socket = testing.socket
 local ssh = require "moonssh"
+
+local blob = core.base64_decode(keys.public("ed25519"):match("^%S+ (%S+)"))
+local key = assert(testing.keys.parse_public(blob))
 
 local Connection = {}
 Connection.__index = Connection
@@ -111,7 +117,7 @@ end
 local function accept(fd)
    local connection = setmetatable({ fd = fd, left = "" }, Connection)
    connection.server = ScriptedServer.new{
-      auth = { password = "secret" },
+      auth = { password = "secret", keys = { key } },
       exec = function(channel, line)
          local name, rest = line:match("^(%S+) ?(.*)$")
          if commands[name] then
