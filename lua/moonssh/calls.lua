@@ -198,6 +198,21 @@ function methods:sftp(options)
    return require "moonssh.sftp".start(self, options)
 end
 
+--- A further session through this one: its server connects to the host, and the new session ends with the channel that
+--- carries it. What ssh_config says of the host holds, but for its ProxyJump and ProxyCommand. → session | nil, err
+---@param destination string
+---@param options? moonssh.connect_options
+---@return moonssh.session|nil
+---@return moonssh.error? err
+function methods:connect(destination, options)
+   check(self, "connect", true)
+   local err = hindrance(self)
+   if err then
+      return nil, err
+   end
+   return require "moonssh.client".connect_through(self, destination, options)
+end
+
 -- Messages -----------------------------------------------------------------------------------------------------------
 
 local function core_error(self, name, code, message)

@@ -33,6 +33,8 @@ local families = { any = true, inet = true, inet6 = true }
 ---@field known_hosts? string|string[]
 ---@field host_key_alias? string
 ---@field config? string|moonssh.config|false ssh_config
+---@field jump? string|moonssh.session|(string|moonssh.session)[]|false hosts to go through
+---@field proxy_command? string|string[]|false a program to go through
 ---@field bind_address? string
 ---@field address_family? "any"|"inet"|"inet6"
 ---@field socket? any a descriptor, or an object with getfd(); it stays the caller's
@@ -46,6 +48,8 @@ local connect_options = args.join(Session.options, auth.options, {
    known_hosts = { "string", "table" },
    host_key_alias = "string",
    config = { "string", "table", "boolean" },
+   jump = { "string", "table", "boolean" },
+   proxy_command = { "string", "table", "boolean" },
    bind_address = "string",
    address_family = "string",
    socket = { "integer", "table", "userdata" },
@@ -57,6 +61,51 @@ local function is_carried(options)
    return callbacks ~= nil and callbacks.send ~= nil and callbacks.recv ~= nil
 end
 
+local function is_session(value)
+   return getmetatable(value) == Session
+end
+
+-- Why a value cannot be the option `jump`, or nil.
+local function jump_complaint(jump)
+   local list = (type(jump) == "string" or is_session(jump)) and { jump } or jump or {}
+   if jump == true or #list == 0 and jump then
+      return "'jump': a destination, a session or a list of them expected"
+   end
+   for i, hop in ipairs(list) do
+      if is_session(hop) then
+         if i > 1 then
+            return "'jump': only the first hop can be a session"
+         elseif hop.closed then
+            return "'jump': the session is closed"
+         end
+      elseif type(hop) ~= "string" then
+         return "'jump': a destination, a session or a list of them expected"
+      else
+         local _, complaint = destinations.parse(hop)
+         if complaint then
+            return ("'jump': %s"):format(complaint)
+         end
+      end
+   end
+end
+
+-- Why a value cannot be the option `proxy_command`, or nil.
+local function command_complaint(command)
+   local fits = not command or type(command) == "string" and command:find("%S")
+      or type(command) == "table" and command[1] ~= nil
+   for _, argument in ipairs(type(command) == "table" and command or {}) do
+      fits = fits and type(argument) == "string" and not argument:find("\0", 1, true)
+   end
+   return not fits and "'proxy_command': a command or a list of arguments expected" or nil
+end
+
+-- Options of which there can be one alone.
+local function route_complaint(options)
+   local complaint = jump_complaint(options.jump) or command_complaint(options.proxy_command)
+   local given = (options.jump and 1 or 0) + (options.proxy_command and 1 or 0) + (options.socket ~= nil and 1 or 0)
+   return complaint or given > 1 and "'jump', 'proxy_command' and 'socket': only one of them expected" or nil
+end
+
 local function check(options)
    auth.check_options("connect", 2, options)
    Session.check_options("connect", 2, options)
@@ -66,6 +115,7 @@ local function check(options)
       or hostkey.files_complaint(options.known_hosts)
       or (config == true or type(config) == "table" and not configs.is(config))
          and "'config': a path, a configuration or false expected"
+      or route_complaint(options)
       or port and (port < 1 or port > 65535) and "'port': a number from 1 to 65535 expected"
       or family and not families[family] and "'address_family': 'any', 'inet' or 'inet6' expected"
       or options.user and destinations.complaint("user", options.user) and "'user': not a login name"
@@ -149,6 +199,11 @@ function Attempt:__close()
    if self.done then
       return
    end
+   self:close_route()
+end
+
+-- Closes what was opened, the session first.
+function Attempt:close_route()
    -- Once a session has taken the socket, it closes it.
    local taken = self.session and self.session._socket ~= nil
    if self.session then
@@ -156,11 +211,20 @@ function Attempt:__close()
    end
    if self.fd and not taken then
       net.close(self.fd)
+   elseif self.channel and not taken then
+      self.channel:close()
+   end
+   if not taken then
+      for i = #self.companions, 1, -1 do
+         self.companions[i]:close()
+      end
    end
 end
 
+local establish
+
 local function attempt_once(target, options, sessions, limit)
-   local attempt <close> = setmetatable({}, Attempt)
+   local attempt <close> = setmetatable({ companions = {}, establish = establish }, Attempt)
    local socket, err = route.open(attempt, target, options, limit)
    if err then
       return nil, err
@@ -172,8 +236,8 @@ local function attempt_once(target, options, sessions, limit)
    end
    attempt.session = session
    options._trust.address = target.address
-   if attempt.fd then
-      session:_own_socket()
+   if attempt.fd or attempt.channel then
+      session:_own_socket(attempt.companions)
    end
    local ok
    ok, err = session:handshake(socket, {
@@ -192,7 +256,7 @@ local function attempt_once(target, options, sessions, limit)
       ok, err = session:authenticate(login, limit)
    end
    if not ok then
-      return nil, err
+      return nil, route.explain(attempt, err)
    end
    attempt.done = true
    return session
@@ -200,16 +264,21 @@ end
 
 -- --- the public call
 
--- The options that hold, with what ssh_config says, and the target: host, port, user, and what is known of the host.
-local function prepare(destination, options, limit)
-   local parsed, complaint = destinations.parse(destination)
-   if not parsed then
-      args.bad("connect", 1, complaint)
+-- Where ssh_config allows more time for the connection alone than there is by default for all, it is that.
+local function set_limit(limit, options)
+   local allowed = options._connect_timeout
+   if not options.timeout and not options._path and limit.at and allowed and allowed > DEFAULT_TIMEOUT then
+      limit.at = limit.at + allowed - DEFAULT_TIMEOUT
    end
+end
+
+-- The options that hold, with what ssh_config says, and the target: host, port, user, and what is known of the host.
+local function prepare(parsed, options, limit)
    local all, target = settings.of(parsed, options, limit)
    if not all then
       return nil, target
    end
+   set_limit(limit, all)
    local err
    target.host_key_alias = all.host_key_alias
    target.known, err = hostkey.known(all.known_hosts)
@@ -219,43 +288,62 @@ local function prepare(destination, options, limit)
    return all, target
 end
 
--- The deadline of the whole. Where ssh_config allows more time for the connection alone, it is that.
-local function set_limit(limit, options, began)
-   local timeout = options.timeout
-   if not timeout and (options._connect_timeout or 0) > DEFAULT_TIMEOUT then
-      limit.at = began + options._connect_timeout
+-- What connect does once its arguments are checked; hops are connected to by it, too.
+function establish(parsed, options, limit)
+   local given, target = prepare(parsed, options, limit)
+   if not given then
+      return nil, target
    end
+   local sessions = session_options(given, target, target.known)
+   local session, err = attempt_once(target, given, sessions, limit)
+   if not session and err.code == "negotiation" and err.what == "strict" and not err.hop and given.socket == nil
+      and not (given.callbacks and given.callbacks.recv) and not given.require_strict then
+      -- The server has no strict key exchange, and what was agreed on is unsafe without it: once more, without that.
+      sessions._algorithms = algorithms.safe(sessions._algorithms)
+      if sessions._algorithms then
+         session, err = attempt_once(target, given, sessions, limit)
+      end
+   end
+   return session, err
+end
+
+-- Connects, through a session if there is one.
+local function connect(destination, options, via)
+   args.check("connect", 1, destination, "string")
+   options = args.options("connect", 2, options, connect_options)
+   check(options)
+   local parsed, complaint = destinations.parse(destination)
+   if not parsed then
+      args.bad("connect", 1, complaint)
+   end
+   local _ <close> = loop.bind(options.loop)
+   local timeout = options.timeout or DEFAULT_TIMEOUT
+   local limit = { at = timeout < math.huge and loop.now() + timeout or nil }
+   if via then
+      options = setmetatable({ _via = via }, { __index = options, __pairs = function()
+         return next, options
+      end })
+   end
+   return establish(parsed, options, limit)
 end
 
 --- Resolves, connects, exchanges keys, verifies the host key and logs in.
----@param destination string `[user@]host[:port]` or `ssh://user@host:port`
+---@param destination string `[user@]host[:port]`, `ssh://user@host:port`, or an alias of ssh_config
 ---@param options? moonssh.connect_options
 ---@return moonssh.session|nil
 ---@return moonssh.error? err
 function client.connect(destination, options)
-   args.check("connect", 1, destination, "string")
-   options = args.options("connect", 2, options, connect_options)
-   check(options)
-   local _ <close> = loop.bind(options.loop)
-   local timeout, began = options.timeout or DEFAULT_TIMEOUT, loop.now()
-   local limit = { at = timeout < math.huge and began + timeout or nil }
-   local given, target = prepare(destination, options, limit)
-   if not given then
-      return nil, target
-   end
-   options = given
-   set_limit(limit, options, began)
-   local sessions = session_options(options, target, target.known)
-   local session, err = attempt_once(target, options, sessions, limit)
-   if not session and err.code == "negotiation" and err.what == "strict" and options.socket == nil
-      and not (options.callbacks and options.callbacks.recv) and not options.require_strict then
-      -- The server has no strict key exchange, and what was agreed on is unsafe without it: once more, without that.
-      sessions._algorithms = algorithms.safe(sessions._algorithms)
-      if sessions._algorithms then
-         session, err = attempt_once(target, options, sessions, limit)
-      end
-   end
-   return session, err
+   return connect(destination, options)
+end
+
+--- As `connect`, through a session that is logged in.
+---@param session moonssh.session
+---@param destination string
+---@param options? moonssh.connect_options
+---@return moonssh.session|nil
+---@return moonssh.error? err
+function client.connect_through(session, destination, options)
+   return connect(destination, options, session)
 end
 
 return client

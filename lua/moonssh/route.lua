@@ -1,11 +1,22 @@
 --- How a server is reached: what the bytes of its session go over.
+---
+--- That is a socket of the caller's, a channel of a session through which we go (ProxyJump), the input and output of a
+--- program (ProxyCommand), or a connection of our own. What was opened for it is noted in the attempt: `fd`, `channel`,
+--- and `companions`, sessions and programs that end with the session.
 
+local core = require "moonssh.core"
+local destinations = require "moonssh.destination"
 local errors = require "moonssh.errors"
 local loop = require "moonssh.loop"
 local net = require "moonssh.net"
+local shell = require "moonssh.config.shell"
+local tokens = require "moonssh.config.tokens"
 
 -- Seconds between attempts to connect, as in ssh.
 local ATTEMPT_DELAY = 1
+
+-- Most hops that lead to each other.
+local MAX_DEPTH = 16
 
 local route = {}
 
@@ -13,7 +24,9 @@ local function soonest(a, b)
    return a and b and math.min(a, b) or a or b
 end
 
--- A connection of our own: as many attempts as ssh_config asks for, each within the time that it allows.
+-- --- a connection of our own
+
+-- As many attempts as ssh_config asks for, each within the time that it allows.
 local function connect(target, options, limit)
    for left = math.max(1, options._attempts or 1) - 1, 0, -1 do
       local now = loop.now()
@@ -26,9 +39,176 @@ local function connect(target, options, limit)
    end
 end
 
---- The socket to use: the caller's, or one of ours, which is then `fd` of the attempt. The callbacks send and recv get
---- it, to do with it what they like.
----@param attempt table what is open so far
+-- --- through sessions
+
+-- A target's name for those who look for circles.
+local function place_of(target)
+   return ("%s@%s:%d"):format(target.user, target.host, target.port)
+end
+
+-- What a hop is told beside ssh_config, and what it falls back to where that is silent: where keys and trust are kept
+-- may be the same for all, but no password goes to another host than it is for.
+local function hop_options(options, target, via)
+   local path = table.move(options._path or {}, 1, #(options._path or {}), 1, {})
+   path[#path + 1] = place_of(target)
+   local fallback = {}
+   for _, name in ipairs{ "identity", "identities_only", "certificate", "passphrase", "agent", "known_hosts" } do
+      fallback[name] = options[name]
+   end
+   local policy = options.host_keys
+   if policy == "strict" or policy == "accept-new" or type(policy) == "function" then
+      fallback.host_keys = policy
+   end
+   return { config = options.config, loop = options.loop, _fallback = fallback, _path = path, _via = via }
+end
+
+-- An error of a hop, which says of which one.
+local function hop_error(err, hop)
+   return errors.with(err, { message = ("through %s: %s"):format(errors.escape(hop, 80), err.message),
+      hop = err.hop or hop })
+end
+
+-- The channel to the target through a session.
+local function dial(attempt, session, target, limit)
+   local left = limit.at and math.max(0, limit.at - loop.now()) or math.huge
+   local channel, err = session:dial(target.host, target.port, { timeout = left })
+   attempt.channel = channel
+   return channel, err
+end
+
+-- Goes from hop to hop. A session of the caller's may be the first one; it stays open.
+local function jump(attempt, hops, target, options, limit)
+   local via = type(hops[1]) == "table" and hops[1] or nil
+   for i = via and 2 or 1, #hops do
+      local parsed = destinations.parse(hops[i])
+      local session, err = attempt.establish(parsed, hop_options(options, target, via), limit)
+      if not session then
+         return nil, hop_error(err, hops[i])
+      end
+      table.insert(attempt.companions, session)
+      via = session
+   end
+   return dial(attempt, via, target, limit)
+end
+
+-- The hops of ssh_config, with their tokens replaced. nil, err
+local function hops_of(text, target)
+   local hops = {}
+   for one in text:gmatch("[^,]+") do
+      local hop, complaint = tokens.expand(one, target.tokens)
+      if hop then
+         local parsed
+         parsed, complaint = destinations.parse(hop)
+         hop = parsed and hop
+      end
+      if not hop then
+         return nil, errors.new("io", ("ProxyJump: '%s': %s"):format(errors.escape(one, 80), complaint))
+      end
+      hops[#hops + 1] = hop
+   end
+   return hops
+end
+
+-- Whether the way to a target leads over the target itself.
+local function circle_error(target, options)
+   local path, place = options._path or {}, place_of(target)
+   local is_circle = #path >= MAX_DEPTH
+   for _, one in ipairs(path) do
+      is_circle = is_circle or one == place
+   end
+   if is_circle then
+      return errors.new("io", ("ProxyJump leads in a circle: %s, %s"):format(
+         errors.escape(table.concat(path, ", ")), errors.escape(place)))
+   end
+end
+
+-- --- through a program
+
+-- The arguments of the program: those of the list with tokens replaced, or the shell's with a command in which nothing
+-- comes from elsewhere that the shell would make more of.
+local function program_arguments(command, target)
+   if type(command) == "string" then
+      local complaint = shell.complaint(command, target.tokens)
+      local line
+      if not complaint then
+         line, complaint = tokens.expand(command, target.tokens)
+      end
+      return line and shell.arguments("exec " .. line), complaint
+   end
+   local list = {}
+   for i, argument in ipairs(command) do
+      local text, complaint = tokens.expand(argument, target.tokens)
+      if not text then
+         return nil, complaint
+      end
+      list[i] = text
+   end
+   return list
+end
+
+local function run(attempt, command, target)
+   local arguments, complaint = program_arguments(command, target)
+   if not arguments then
+      return nil, errors.new("io", "proxy command: " .. complaint)
+   end
+   local ours, theirs = core.socket.pair()
+   if not ours then
+      return nil, errors.from_core(theirs)
+   end
+   attempt.fd = ours
+   local process, code, message = core.process.spawn(arguments, theirs, theirs)
+   core.socket.close(theirs)
+   if not process then
+      return nil, errors.new(code, ("cannot run %s: %s"):format(errors.escape(arguments[1], 80), message))
+   end
+   attempt.process = process
+   table.insert(attempt.companions, process)
+   return ours
+end
+
+--- The error of an attempt, with what became of its program: that tells more than a lost connection.
+---@param attempt table
+---@param err moonssh.error
+---@return moonssh.error
+function route.explain(attempt, err)
+   local process = attempt.process
+   if not process or err.code ~= "eof" and err.code ~= "io" then
+      return err
+   end
+   local how, status = shell.wait(process, loop.now() + 0.2)
+   if not how then
+      return err
+   end
+   return errors.with(err, { message = ("%s (the proxy command has ended with %s %s)"):format(err.message,
+      how == "exit" and "status" or "signal", tostring(status)) })
+end
+
+-- --- the choice
+
+local function token_values(target)
+   return { h = target.host, n = target.original, p = tostring(target.port), r = target.user }
+end
+
+-- What the options say, or else the files. → hops | nil, the command | nil, err
+local function choose(target, options)
+   local found = options._found
+   local hops, command = options.jump, options.proxy_command
+   if hops == false or options._via then
+      return nil, command
+   elseif type(hops) == "string" or hops and hops._core then
+      return { hops }
+   elseif hops or command then
+      return hops, command
+   elseif found.proxyjump then
+      local err
+      hops, err = hops_of(found.proxyjump, target)
+      return hops, nil, err
+   end
+   return nil, found.proxycommand
+end
+
+--- The socket or channel to use; the callbacks send and recv get it, to do with it what they like.
+---@param attempt table what is open so far; `establish` connects to a hop
 ---@param target table
 ---@param options table
 ---@param limit { at: number? }
@@ -38,12 +218,20 @@ function route.open(attempt, target, options, limit)
    if options.socket ~= nil then
       return options.socket
    end
-   local found = options._found
-   if found.proxyjump or found.proxycommand then
-      return nil, errors.new("unsupported", ("ssh_config leads to %s through %s"):format(errors.escape(target.original),
-         errors.escape(found.proxyjump or found.proxycommand)))
+   target.tokens = token_values(target)
+   local hops, command, err = choose(target, options)
+   err = err or circle_error(target, options)
+   if err then
+      return nil, err
+   elseif options._via then
+      return dial(attempt, options._via, target, limit)
+   elseif hops then
+      return jump(attempt, hops, target, options, limit)
+   elseif command then
+      return run(attempt, command, target)
    end
-   local fd, err, address = connect(target, options, limit)
+   local fd, address
+   fd, err, address = connect(target, options, limit)
    attempt.fd = fd
    target.address = address and address.text
    return fd, err

@@ -499,6 +499,7 @@ function Session:_finish_close()
       self._carrier:close()
    end
    self:_close_socket()
+   self:_close_companions()
    self._last_info, self._core_closed = getters.info(self), true
    handle:close()
    if err then
@@ -511,9 +512,19 @@ function Session:_start_keepalive()
    keepalive.start(self)
 end
 
---- Has the library own the socket of the session.
-function Session:_own_socket()
-   self._owns_socket = true
+--- Has the library own the socket of the session, and what ends with it: sessions and programs that it goes through,
+--- the nearest one last.
+---@param companions? table[]
+function Session:_own_socket(companions)
+   self._owns_socket, self._companions = true, companions
+end
+
+function Session:_close_companions()
+   local list = self._companions or {}
+   self._companions = nil
+   for i = #list, 1, -1 do
+      list[i]:close()
+   end
 end
 
 function Session:_close_socket()

@@ -92,7 +92,7 @@ local policies = { ["true"] = "strict", ask = "strict", ["accept-new"] = "accept
 
 local function known_hosts(found)
    if not found.userknownhostsfile and not found.globalknownhostsfile then
-      return default_known_hosts
+      return nil
    end
    local list = {}
    for i, files in ipairs{ found.userknownhostsfile or { default_known_hosts[1] },
@@ -268,6 +268,19 @@ local function complaint_about(found)
    end
 end
 
+-- What neither options nor files say: what a hop takes from the target's options, and what is always so.
+local function fall_back(all, fallback)
+   if all.identity == nil and fallback.identity ~= nil then
+      all.identities_only = fallback.identities_only
+   end
+   for name, value in pairs(fallback) do
+      if all[name] == nil and name ~= "identities_only" then
+         all[name] = value
+      end
+   end
+   all.known_hosts = all.known_hosts or default_known_hosts
+end
+
 --- The options with what the files say, and the target: { host =, port =, user =, original = }. It may wait.
 ---@param target { host: string, port: integer?, user: string? } of moonssh.destination
 ---@param options moonssh.connect_options
@@ -287,6 +300,8 @@ function settings.of(target, options, limit)
    for name, value in pairs(options) do
       all[name] = value
    end
+   fall_back(all, options._fallback or {})
+   all._via = options._via
    all.algorithms, err = algorithms_of(options.algorithms, found)
    if err then
       return nil, err

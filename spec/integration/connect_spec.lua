@@ -96,10 +96,6 @@ describe("connect", function()
       raises({ algorithms = { cipher = "rot13" } }, "unknown algorithm 'rot13'")
       raises({ algorithms = { ciphers = "rot13" } }, "unknown option 'ciphers'")
       raises({ callbacks = { ignor = print } }, "ignor")
-      -- Those of features that are not there yet.
-      for _, name in ipairs{ "jump", "proxy_command" } do
-         raises({ [name] = "x" }, ("unknown option '%s'"):format(name))
-      end
    end)
 
    it("negotiates what algorithms names, in each of its forms", function()

@@ -203,8 +203,10 @@ local function jump_text(hops)
    for i, hop in ipairs(hops) do
       list[i] = hop.text
    end
-   local host = last.host:find(":", 1, true) and "[" .. last.host .. "]" or last.host
-   list[#hops] = (last.user and last.user .. "@" or "") .. host .. (last.port and ":" .. last.port or "")
+   if not last.text:find("%", 1, true) then
+      local host = last.host:find(":", 1, true) and "[" .. last.host .. "]" or last.host
+      list[#hops] = (last.user and last.user .. "@" or "") .. host .. (last.port and ":" .. last.port or "")
+   end
    return table.concat(list, ",")
 end
 

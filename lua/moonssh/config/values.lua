@@ -360,7 +360,8 @@ function values.jump(arguments, rest)
    end
    local hops = {}
    for one in (text .. ","):gmatch("([^,]*),") do
-      local hop, complaint = destinations.parse(one)
+      -- Tokens may stand in it: what takes their place is looked at then.
+      local hop, complaint = destinations.parse((one:gsub("%%[hnpr]", "1"):gsub("%%%%", "%%")))
       if not hop then
          return nil, ("'%s' is not a destination: %s"):format(shown(one), complaint)
       end
