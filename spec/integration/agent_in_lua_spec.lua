@@ -1,6 +1,7 @@
 -- An agent in Lua, forwarded to OpenSSH's sshd and asked there by OpenSSH's own tools: with keys that exist nowhere
 -- else they list, sign, and log in at a second sshd.
 
+local certificate = require "spec.support.certificate"
 local dial = require "spec.support.dial"
 local keys = require "spec.support.keys"
 local process = require "spec.support.process"
@@ -14,6 +15,8 @@ describe("an agent in Lua, forwarded to sshd", function()
       ecdsa = assert(ssh.key.generate("ecdsa", { bits = 384, comment = "in Lua" })),
       rsa = assert(ssh.key.generate("rsa", { bits = 2048, comment = "in Lua" })),
    }
+   local sk = certificate.security_key("ed25519")
+   mine.sk = assert(ssh.key.external{ public = sk.blob, sign = function(data) return sk.sign(data) end })
    local first, second, folder, session, uses
 
    setup(function()
@@ -78,7 +81,8 @@ describe("an agent in Lua, forwarded to sshd", function()
       return ssh.quote(words)
    end
 
-   for type, key in pairs(mine) do
+   for _, type in ipairs{ "ed25519", "ecdsa", "rsa" } do
+      local key = mine[type]
       describe("with a key of type " .. type, function()
          it("is listed by ssh-add", function()
             connect(type)
@@ -113,6 +117,24 @@ describe("an agent in Lua, forwarded to sshd", function()
          end)
       end)
    end
+
+   it("logs ssh in with a key of a security key, which signs by a function", function()
+      connect("sk")
+      assert.equal(mine.sk:public_line() .. " \n", run("ssh-add -L"))
+      assert.equal("there\n", run(hop("echo there")))
+   end)
+
+   it("is served within a handler that counts the connections, too", function()
+      connect("ed25519")
+      local count = 0
+      session:callback_set("authagent", function(its, channel)
+         count = count + 1
+         assert(ssh.serve_agent(its, channel))
+      end)
+      assert.equal(mine.ed25519:public_line() .. "\n", run("ssh-add -L"))
+      assert.equal("there\n", run(hop("echo there")))
+      assert.equal(2, count)
+   end)
 
    it("signs with RSA and SHA-256 where the second server wants that", function()
       connect("rsa")
