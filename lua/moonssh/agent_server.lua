@@ -325,6 +325,9 @@ end
 ---@return true|nil
 ---@return moonssh.error? err
 function agent_server.serve(session, channel)
+   if channel._own or channel.stdout._busy then
+      return nil, errors.new("busy", "another task reads the channel", { stage = "stdout" })
+   end
    local server <close> = setmetatable({
       session = session,
       channel = channel,
@@ -346,7 +349,7 @@ end
 ---@param session moonssh.session
 ---@param channel moonssh.channel
 ---@return true|nil
----@return moonssh.error? err `protocol` when the peer broke the protocol, `agent` when the local agent did
+---@return moonssh.error? err `protocol` when the peer broke the protocol, `agent` when the local agent did, `busy`
 function agent_server.serve_agent(session, channel)
    args.handle(session, "session", "serve_agent")
    if getmetatable(channel) == nil or getmetatable(channel).__name ~= "moonssh.channel"
