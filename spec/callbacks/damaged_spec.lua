@@ -8,23 +8,28 @@ local server = require "spec.support.server"
 local ssh = require "moonssh"
 local waiting = require "spec.support.waiting"
 
-local AEAD, ETM = "AEAD", "-etm@openssh.com"
-local TAGS = { [AEAD] = 16, ["hmac-sha2-256"] = 32, ["hmac-sha2-512"] = 64 }
+local AEAD = "AEAD"
 
--- Every way of sealing that sshd and we have in common, plain and compressed.
+-- Bytes of a tag, by the MAC's name without what stands behind it.
+local TAGS = { [AEAD] = 16, ["hmac-sha2-256"] = 32, ["hmac-sha2-512"] = 64, ["hmac-sha1"] = 20, ["hmac-sha1-96"] = 12,
+   ["hmac-md5"] = 16, ["hmac-md5-96"] = 12, ["umac-64"] = 8, ["umac-128"] = 16 }
+
+local function tag_of(mac)
+   return TAGS[(mac:gsub("%-etm@.*", ""):gsub("@.*", ""))]
+end
+
+-- Every way of sealing that we know, and the usual ones with compression as well.
 local modes = {}
 for _, compression in ipairs{ "none", "zlib@openssh.com" } do
    for _, cipher in ipairs{ "aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "chacha20-poly1305@openssh.com" } do
       table.insert(modes, { cipher = cipher, mac = AEAD, raw = true, compression = compression })
    end
-   for _, mac in ipairs{ "hmac-sha2-256", "hmac-sha2-512" } do
-      table.insert(modes, { cipher = "aes128-ctr", mac = mac, compression = compression })
-      table.insert(modes, { cipher = "aes256-ctr", mac = mac .. ETM, raw = true, compression = compression })
+   for i, mac in ipairs(ssh.algorithms.mac) do
+      if compression == "none" or mac:find("sha2") then
+         table.insert(modes, { cipher = i % 2 == 0 and "aes128-ctr" or "aes256-ctr", mac = mac,
+            raw = mac:find("-etm@", 1, true) ~= nil, compression = compression })
+      end
    end
-end
-
-local function tag_of(mode)
-   return TAGS[(mode.mac:gsub("%-etm@.*", ""))]
 end
 
 describe("sshd's packet with a wrong MAC", function()
@@ -36,7 +41,7 @@ describe("sshd's packet with a wrong MAC", function()
    local sshd
 
    setup(function()
-      sshd = server.sshd{}
+      sshd = server.sshd{ config = "MACs " .. table.concat(ssh.algorithms.mac, ",") }
    end)
 
    teardown(function()
@@ -93,7 +98,7 @@ describe("sshd's packet with a wrong MAC", function()
             end
             assert.equal("hello\n", assert(session:run("echo hello")).stdout)
             local length, longer = answer_length(proxy, session, ask)
-            local tag = tag_of(mode)
+            local tag = tag_of(mode.mac)
             local sure = tag - longer -- so many of the last bytes are of the tag in any case
             assert.is_true(sure >= 8 and (longer == 0 or mode.compression ~= "none"))
             for i, bit in ipairs{ 0, 7, sure * 4 + 3, sure * 8 - 1 } do
@@ -141,7 +146,10 @@ describe("sshd's packet with a wrong MAC", function()
    end
 
    it("carries its data to the channel when it is accepted", function()
-      for _, mode in ipairs{ modes[1], modes[3], modes[4], modes[5] } do
+      for _, mode in ipairs(modes) do
+         if mode.compression ~= "none" then
+            break
+         end
          local calls = 0
          local proxy <close> = Proxy.new(sshd)
          local session <close> = connect(mode, proxy, { macerror = function(_, packet)
@@ -165,18 +173,6 @@ describe("sshd's packet with a wrong MAC", function()
          assert(channel:eof())
          assert.is_nil(channel:read())
          assert.equal(0, channel:wait())
-      end
-   end)
-end)
-
-describe("every MAC that is offered by default", function()
-   it("is among these", function()
-      local covered = {}
-      for _, mode in ipairs(modes) do
-         covered[mode.mac] = true
-      end
-      for _, mac in ipairs(ssh.algorithms.mac) do
-         assert.is_true(covered[mac], mac)
       end
    end)
 end)
