@@ -2,6 +2,7 @@
 -- begins and ends is known because it is the only one that comes: the answer to one question.
 
 local dial = require "spec.support.dial"
+local macs = require "spec.support.macs"
 local messages = require "spec.support.messages"
 local Proxy = require "spec.support.proxy"
 local server = require "spec.support.server"
@@ -10,12 +11,8 @@ local waiting = require "spec.support.waiting"
 
 local AEAD = "AEAD"
 
--- Bytes of a tag, by the MAC's name without what stands behind it.
-local TAGS = { [AEAD] = 16, ["hmac-sha2-256"] = 32, ["hmac-sha2-512"] = 64, ["hmac-sha1"] = 20, ["hmac-sha1-96"] = 12,
-   ["hmac-md5"] = 16, ["hmac-md5-96"] = 12, ["umac-64"] = 8, ["umac-128"] = 16 }
-
 local function tag_of(mac)
-   return TAGS[(mac:gsub("%-etm@.*", ""):gsub("@.*", ""))]
+   return mac == AEAD and 16 or macs.tag(mac)
 end
 
 -- Every way of sealing that we know, and the usual ones with compression as well.
@@ -27,7 +24,7 @@ for _, compression in ipairs{ "none", "zlib@openssh.com" } do
    for i, mac in ipairs(ssh.algorithms.mac) do
       if compression == "none" or mac:find("sha2") then
          table.insert(modes, { cipher = i % 2 == 0 and "aes128-ctr" or "aes256-ctr", mac = mac,
-            raw = mac:find("-etm@", 1, true) ~= nil, compression = compression })
+            raw = macs.is_etm(mac), compression = compression })
       end
    end
 end

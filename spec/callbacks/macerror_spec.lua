@@ -1,24 +1,30 @@
 local hex = require "spec.support.hex"
+local macs = require "spec.support.macs"
 local memory = require "spec.support.memory"
 local messages = require "spec.support.messages"
 local python = require "spec.support.python"
+local ssh = require "moonssh"
 
--- Every way to protect a packet, plain and compressed. `raw`: the packet is shown as it came, without so many bytes of
--- MAC, and not as the payload.
+-- Every way to protect a packet, and the usual ones with compression. `raw`: the packet is shown as it came, without so
+-- many bytes of MAC, and not as the payload.
 local modes = {}
+
+local function add(cipher, mac, raw, compression)
+   table.insert(modes, {
+      name = cipher .. (mac and " and " .. mac or "") .. (compression and ", compressed" or ""),
+      cipher = cipher, mac = mac, raw = raw, compression = compression,
+   })
+end
+
+local CTR = { "aes128-ctr", "aes192-ctr", "aes256-ctr" }
 for _, compression in ipairs{ false, "zlib@openssh.com" } do
-   for _, mode in ipairs{
-      { cipher = "aes128-gcm@openssh.com", raw = 16 },
-      { cipher = "aes256-gcm@openssh.com", raw = 16 },
-      { cipher = "chacha20-poly1305@openssh.com", raw = 16 },
-      { cipher = "aes256-ctr", mac = "hmac-sha2-256" },
-      { cipher = "aes128-ctr", mac = "hmac-sha2-512" },
-      { cipher = "aes192-ctr", mac = "hmac-sha2-256-etm@openssh.com", raw = 32 },
-      { cipher = "aes256-ctr", mac = "hmac-sha2-512-etm@openssh.com", raw = 64 },
-   } do
-      mode.name = mode.cipher .. (mode.mac and " and " .. mode.mac or "") .. (compression and ", compressed" or "")
-      mode.compression = compression
-      table.insert(modes, mode)
+   for _, cipher in ipairs{ "aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "chacha20-poly1305@openssh.com" } do
+      add(cipher, nil, 16, compression)
+   end
+   for i, mac in ipairs(ssh.algorithms.mac) do
+      if not compression or mac:find("sha2", 1, true) then
+         add(CTR[i % 3 + 1], mac, macs.is_etm(mac) and macs.tag(mac) or nil, compression)
+      end
    end
 end
 
@@ -31,7 +37,8 @@ local function connect(mode, handler)
       mac = mode.mac and { mode.mac },
       compression = mode.compression and { mode.compression } or nil,
    }
-   local link = memory.connect{ session = { algorithms = names, callbacks = { macerror = handler } } }
+   local link = memory.connect{ session = { algorithms = names, callbacks = { macerror = handler } },
+      server = { transport = { mac = mode.mac } } }
    -- Flips a bit of the next packet: the last of its MAC, or tag, unless it is told the byte.
    function link:send_wrong(payload, at)
       self:send(payload)
