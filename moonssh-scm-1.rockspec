@@ -59,6 +59,7 @@ build = {
          ["moonssh.config.shell"] = "lua/moonssh/config/shell.lua",
          ["moonssh.config.tokens"] = "lua/moonssh/config/tokens.lua",
          ["moonssh.config.values"] = "lua/moonssh/config/values.lua",
+         ["moonssh.control"] = "lua/moonssh/control.lua",
          ["moonssh.credentials"] = "lua/moonssh/credentials.lua",
          ["moonssh.deadline"] = "lua/moonssh/deadline.lua",
          ["moonssh.destination"] = "lua/moonssh/destination.lua",

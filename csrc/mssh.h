@@ -81,6 +81,9 @@ void mssh_session_free(mssh_session *session);
 /* Queues identification and KEXINIT. Call once. */
 int mssh_session_start(mssh_session *session);
 
+/* In place of start, see mssh_transport_attach: the session is open at once, for the connection alone. */
+int mssh_session_attach(mssh_session *session);
+
 /* See mssh_transport_input, _input_done, _input_eof. */
 uint8_t *mssh_session_input(mssh_session *session, size_t *room);
 void mssh_session_input_done(mssh_session *session, size_t len);

@@ -198,6 +198,8 @@ local session = {}
 function core.session(options) end
 
 function session:start() end
+--- In place of start: over a socket on which a ControlMaster of OpenSSH is in proxy mode, the session is open at once.
+function session:attach() end
 
 --- One recv into the input. "more": there may be more; "again": no more is there now; "full": the session takes no input now (a question is
 --- open, or its send queue is full); "eof": the peer has ended (it is told to the session). nil, "eof" (the connection is lost) or "io", message,

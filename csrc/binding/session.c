@@ -41,6 +41,13 @@ static int session_start(lua_State *L)
     return mssh_lua_session_result(L, self, mssh_session_start(self->session));
 }
 
+static int session_attach(lua_State *L)
+{
+    mssh_lua_session *self = mssh_lua_session_check(L);
+
+    return mssh_lua_session_result(L, self, mssh_session_attach(self->session));
+}
+
 /* Input and output ----------------------------------------------------------------------------------------
  */
 
@@ -350,25 +357,16 @@ static int session_memory(lua_State *L)
 }
 
 static const luaL_Reg methods[] = {
-    {"start", session_start},
-    {"read", session_read},
-    {"receive", session_receive},
-    {"write", session_write},
-    {"input_room", session_input_room},
-    {"input", session_input},
-    {"input_eof", session_input_eof},
-    {"output", session_output},
-    {"output_done", session_output_done},
-    {"wants", session_wants},
-    {"tick", session_tick},
-    {"deadline", session_deadline},
-    {"idle", session_idle},
-    {"next", mssh_lua_session_next},
-    {"fail", session_fail},
-    {"failure", session_failure},
-    {"disconnect", session_disconnect},
-    {"memory", session_memory},
-    {NULL, NULL},
+    {"start", session_start},        {"attach", session_attach},
+    {"read", session_read},          {"receive", session_receive},
+    {"write", session_write},        {"input_room", session_input_room},
+    {"input", session_input},        {"input_eof", session_input_eof},
+    {"output", session_output},      {"output_done", session_output_done},
+    {"wants", session_wants},        {"tick", session_tick},
+    {"deadline", session_deadline},  {"idle", session_idle},
+    {"next", mssh_lua_session_next}, {"fail", session_fail},
+    {"failure", session_failure},    {"disconnect", session_disconnect},
+    {"memory", session_memory},      {NULL, NULL},
 };
 
 static void session_release(void *object)

@@ -205,6 +205,15 @@ int mssh_session_start(mssh_session *session)
     return mssh_transport_start(session->transport);
 }
 
+int mssh_session_attach(mssh_session *session)
+{
+    int err = mssh_transport_attach(session->transport);
+
+    if (err == 0)
+        session->phase = OPEN;
+    return err;
+}
+
 uint8_t *mssh_session_input(mssh_session *session, size_t *n_room)
 {
     return mssh_transport_input(session->transport, n_room);

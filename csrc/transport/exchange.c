@@ -54,7 +54,7 @@ void mssh_exchange_start_if_due(mssh_transport *t)
 {
     const mssh_transport_options *limits = &t->options;
 
-    if (!t->authenticated || t->exchange != MSSH_EXCHANGE_IDLE || t->failure.code != 0)
+    if (!t->authenticated || t->attached || t->exchange != MSSH_EXCHANGE_IDLE || t->failure.code != 0)
         return;
     if (t->out.octets >= limits->rekey_bytes || t->in.octets >= limits->rekey_bytes ||
         t->out.packets >= limits->rekey_packets || t->in.packets >= limits->rekey_packets ||

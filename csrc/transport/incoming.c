@@ -119,6 +119,8 @@ static bool answer_unimplemented(mssh_transport *t)
 {
     uint8_t message[5];
 
+    if (t->attached)
+        return false;
     message[0] = MSSH_MSG_UNIMPLEMENTED;
     mssh_store_u32(message + 1, t->in.seq - 1);
     (void)mssh_transport_send_packet(t, mssh_slice_of(message, sizeof message), MSSH_SLICE_EMPTY, false);
@@ -141,6 +143,8 @@ static uint8_t phase(const mssh_transport *t)
 
 static uint8_t expected(const mssh_transport *t)
 {
+    if (t->attached)
+        return 0;
     switch (t->exchange) {
     case MSSH_EXCHANGE_IDLE:
     case MSSH_EXCHANGE_EXPECT_KEXINIT:

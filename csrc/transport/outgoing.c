@@ -19,7 +19,8 @@ int mssh_transport_send_packet(mssh_transport *t, mssh_slice head, mssh_slice bo
     if (r != 0) {
         (void)mssh_fail(&t->cause, r, 0,
                         r == MSSH_ERR_LIMIT ? "the send queue is full" : "a packet cannot be made");
-    } else if (t->out.packets >= MSSH_KEYS_MOST_PACKETS || (t->out.wrapped && !t->first_done)) {
+    } else if ((t->out.packets >= MSSH_KEYS_MOST_PACKETS && !t->attached) ||
+               (t->out.wrapped && !t->first_done)) {
         r = mssh_fail(&t->cause, MSSH_ERR_LIMIT, 0, "too many packets were sent without a new key exchange");
     }
     if (r != 0) {
@@ -38,7 +39,7 @@ void mssh_transport_send_disconnect(mssh_transport *t, uint32_t reason, mssh_sli
     uint8_t head[9];
     uint8_t body[DISCONNECT_TEXT_MAX + 4] = {0};
 
-    if (!t->started || t->failure.code != 0)
+    if (!t->started || t->attached || t->failure.code != 0)
         return;
     if (text.len > DISCONNECT_TEXT_MAX)
         text.len = DISCONNECT_TEXT_MAX;

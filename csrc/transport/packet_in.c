@@ -8,6 +8,7 @@ enum {
     SMALL_READS = 16,    /* in a row, before the buffer shrinks */
     SHORTEST_LENGTH = 6, /* padding_length, one byte of payload, four of padding */
     SHORTEST_PADDING = 4,
+    SHORTEST_UNPADDED = 2,
 };
 
 void mssh_packet_in_init(mssh_packet_in *in, mssh_mem *mem, size_t max_packet)
@@ -115,13 +116,14 @@ static int begin_packet(mssh_packet_in *in, mssh_failure *failure)
 {
     const mssh_seal *seal = in->seal;
     uint32_t length;
+    uint32_t shortest = seal->unpadded ? SHORTEST_UNPADDED : SHORTEST_LENGTH;
     size_t padded;
     int r = seal->ops->peek(in->seal, in->seq, mssh_buf_bytes(&in->bytes), &length);
 
     if (r != 0)
         return mssh_fail(failure, r, 0, "the cipher failed to read a packet");
     padded = seal->length_apart ? length : (size_t)length + 4;
-    if (length < SHORTEST_LENGTH || length > in->max_packet || padded % seal->block_len != 0)
+    if (length < shortest || length > in->max_packet || padded % seal->block_len != 0)
         return seal->decrypts_first ? wrong_mac(failure) : reject(failure, "impossible length", length);
     in->length = length;
     return 0;
@@ -133,7 +135,9 @@ static bool find_payload(const mssh_packet_in *in, mssh_slice *payload)
     const uint8_t *packet = in->bytes.data + in->bytes.start;
     size_t padding = packet[4];
 
-    if (padding < SHORTEST_PADDING || padding + 1 >= in->length)
+    if (in->seal->unpadded ? padding != 0 : padding < SHORTEST_PADDING)
+        return false;
+    if (padding + 1 >= in->length)
         return false;
     *payload = mssh_slice_of(packet + 5, in->length - 1 - padding);
     return true;

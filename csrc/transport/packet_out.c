@@ -59,7 +59,9 @@ static int append_packet(mssh_packet_out *out, mssh_slice head, mssh_slice body,
     uint8_t *packet;
     int r;
 
-    if (padding < SHORTEST_PADDING)
+    if (seal->unpadded)
+        padding = 0;
+    else if (padding < SHORTEST_PADDING)
         padding += multiple;
     length = inner + padding;
     packet = mssh_buf_reserve(&out->bytes, 4 + length + seal->tag_len);

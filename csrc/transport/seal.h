@@ -37,6 +37,7 @@ struct mssh_seal {
     size_t block_len;
     size_t head_len; /* bytes that peek needs */
     size_t tag_len;
+    bool unpadded;       /* no padding at all */
     bool length_apart;   /* the length field is not part of what is padded to the block */
     bool decrypts_first; /* the tag covers the plain text: after MSSH_ERR_MAC that is what is to be seen */
     bool spoils;         /* a failed open may change the packet: open_unverified needs the original */

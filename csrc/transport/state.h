@@ -43,6 +43,7 @@ struct mssh_transport {
     mssh_packet_out out;
     mssh_buf held; /* records: uint32 length, byte kind, payload */
     bool started;
+    bool attached; /* to the connection of another process: see attach.c */
     bool eof;
     bool authenticated;
     bool wiped; /* after the failure */

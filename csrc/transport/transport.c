@@ -306,9 +306,9 @@ size_t mssh_transport_room(const mssh_transport *t)
 static void fail_at_eof(mssh_transport *t)
 {
     (void)mssh_fail(&t->cause, MSSH_ERR_EOF, 0, "the connection was lost while waiting for %s",
-                    t->peer_ident.len == 0 ? "the identification"
-                    : t->first_done        ? "packets"
-                                           : "the key exchange");
+                    t->first_done            ? "packets"
+                    : t->peer_ident.len == 0 ? "the identification"
+                                             : "the key exchange");
     mssh_transport_fail_with_cause(t);
 }
 
@@ -318,7 +318,7 @@ static bool step(mssh_transport *t, mssh_transport_event *event)
     mssh_slice payload;
     int r;
 
-    if (t->peer_ident.len == 0) {
+    if (t->peer_ident.len == 0 && !t->attached) {
         r = mssh_ident_take(&t->peer_ident, &t->in.bytes, &t->cause);
     } else {
         mssh_exchange_start_if_due(t);
@@ -337,7 +337,7 @@ static bool step(mssh_transport *t, mssh_transport_event *event)
         fail_at_eof(t);
     else if (r < 0)
         mssh_transport_fail_with_cause(t);
-    else if ((t->in.wrapped && !t->first_done) || t->in.packets >= MSSH_KEYS_MOST_PACKETS) {
+    else if ((t->in.wrapped && !t->first_done) || (t->in.packets >= MSSH_KEYS_MOST_PACKETS && !t->attached)) {
         (void)mssh_fail(&t->cause, MSSH_ERR_PROTOCOL, MSSH_DISCONNECT_PROTOCOL_ERROR,
                         "too many packets came without a new key exchange");
         mssh_transport_fail_with_cause(t);
@@ -411,8 +411,8 @@ void mssh_transport_tick(mssh_transport *t, uint64_t now_ms)
 
 uint64_t mssh_transport_deadline(const mssh_transport *t)
 {
-    if (!t->clock_known || !t->authenticated || t->exchange != MSSH_EXCHANGE_IDLE || t->failure.code != 0 ||
-        t->options.rekey_ms > UINT64_MAX - t->keys_since_ms)
+    if (!t->clock_known || !t->authenticated || t->attached || t->exchange != MSSH_EXCHANGE_IDLE ||
+        t->failure.code != 0 || t->options.rekey_ms > UINT64_MAX - t->keys_since_ms)
         return UINT64_MAX;
     return t->keys_since_ms + t->options.rekey_ms;
 }
@@ -421,7 +421,7 @@ int mssh_transport_rekey(mssh_transport *t)
 {
     if (t->failure.code != 0)
         return t->failure.code;
-    if (!t->authenticated)
+    if (!t->authenticated || t->attached)
         return MSSH_ERR_STATE;
     if (t->exchange == MSSH_EXCHANGE_IDLE)
         mssh_exchange_start(t);

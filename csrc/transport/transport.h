@@ -103,6 +103,12 @@ void mssh_transport_free(mssh_transport *transport);
 /* Queues the identification string and KEXINIT, both at once. Call once. */
 int mssh_transport_start(mssh_transport *transport);
 
+/* In place of start: what is read and written are bare packets of the connection layer, over a local socket
+ * to a process that has exchanged keys and logged in before (OpenSSH's PROTOCOL.mux 10). There is no key
+ * exchange any more, and nothing is sent that would end or change the connection of that process.
+ * MSSH_ERR_STATE after start. */
+int mssh_transport_attach(mssh_transport *transport);
+
 /* Where the next bytes from the peer go: a place with *room bytes. *room is 0 while nothing may be read: a
  * question is open, what was read waits for next, the send queue is over max_queue, or the transport has
  * failed. Valid until the next call that is not input_done. */

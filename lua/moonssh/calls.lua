@@ -320,6 +320,9 @@ end
 
 --- Queues a global request that is to be answered: the request gets `done`, `success` and `data`.
 function methods:_global_request(name, data)
+   if self._attached and name ~= "tcpip-forward" then
+      return nil, errors.new("unsupported", "a ControlMaster passes on no request of that kind")
+   end
    local ok, code, message = self._core:global_request(name, true, data)
    if not ok then
       return nil, self.failure or errors.from_core(code, message)
@@ -342,6 +345,8 @@ function methods:rekey(timeout)
    args.optional("rekey", 1, timeout, "number")
    if self.failure then
       return nil, self.failure
+   elseif self._attached then
+      return nil, errors.new("unsupported", "keys are exchanged by the ControlMaster")
    end
    local count = self._kex_done
    local ok, code, message = self._core:rekey()

@@ -6,6 +6,7 @@ local args = require "moonssh.args"
 local auth = require "moonssh.auth"
 local configs = require "moonssh.config"
 local core = require "moonssh.core"
+local control = require "moonssh.control"
 local destinations = require "moonssh.destination"
 local hostkey = require "moonssh.hostkey"
 local key = require "moonssh.key"
@@ -33,6 +34,7 @@ local families = { any = true, inet = true, inet6 = true }
 ---@field known_hosts? string|string[]
 ---@field host_key_alias? string
 ---@field config? string|moonssh.config|false ssh_config
+---@field control_path? string|boolean the socket of a ControlMaster of OpenSSH, or true for that of ssh_config
 ---@field jump? string|moonssh.session|(string|moonssh.session)[]|false hosts to go through
 ---@field proxy_command? string|string[]|false a program to go through
 ---@field bind_address? string
@@ -48,6 +50,7 @@ local connect_options = args.join(Session.options, auth.options, {
    known_hosts = { "string", "table" },
    host_key_alias = "string",
    config = { "string", "table", "boolean" },
+   control_path = { "string", "boolean" },
    jump = { "string", "table", "boolean" },
    proxy_command = { "string", "table", "boolean" },
    bind_address = "string",
@@ -102,8 +105,10 @@ end
 -- Options of which there can be one alone.
 local function route_complaint(options)
    local complaint = jump_complaint(options.jump) or command_complaint(options.proxy_command)
-   local given = (options.jump and 1 or 0) + (options.proxy_command and 1 or 0) + (options.socket ~= nil and 1 or 0)
-   return complaint or given > 1 and "'jump', 'proxy_command' and 'socket': only one of them expected" or nil
+   local given = (options.jump and 1 or 0) + (options.proxy_command and 1 or 0)
+      + (options.control_path and 1 or 0) + (options.socket ~= nil and 1 or 0)
+   return complaint
+      or given > 1 and "'jump', 'proxy_command', 'control_path' and 'socket': only one of them expected" or nil
 end
 
 local function check(options)
@@ -262,6 +267,26 @@ local function attempt_once(target, options, sessions, limit)
    return session
 end
 
+-- A session over the connection that a ControlMaster of OpenSSH has.
+local function attach(target, options, sessions, limit)
+   local attempt <close> = setmetatable({ companions = {} }, Attempt)
+   local fd, err = control.open(options._control, limit.at)
+   attempt.fd = fd
+   if not fd then
+      return nil, err
+   end
+   local session
+   session, err = Session.new(sessions)
+   if not session then
+      return nil, err
+   end
+   attempt.session = session
+   session:_own_socket()
+   session:_attach(fd, target.user)
+   attempt.done = true
+   return session
+end
+
 -- --- the public call
 
 -- Where ssh_config allows more time for the connection alone than there is by default for all, it is that.
@@ -295,6 +320,9 @@ function establish(parsed, options, limit)
       return nil, target
    end
    local sessions = session_options(given, target, target.known)
+   if given._control then
+      return attach(target, given, sessions, limit)
+   end
    local session, err = attempt_once(target, given, sessions, limit)
    if not session and err.code == "negotiation" and err.what == "strict" and not err.hop and given.socket == nil
       and not (given.callbacks and given.callbacks.recv) and not given.require_strict then
@@ -319,12 +347,11 @@ local function connect(destination, options, via)
    local _ <close> = loop.bind(options.loop)
    local timeout = options.timeout or DEFAULT_TIMEOUT
    local limit = { at = timeout < math.huge and loop.now() + timeout or nil }
-   if via then
-      options = setmetatable({ _via = via }, { __index = options, __pairs = function()
-         return next, options
-      end })
+   local all = { _via = via }
+   for name, value in pairs(options) do
+      all[name] = value
    end
-   return establish(parsed, options, limit)
+   return establish(parsed, all, limit)
 end
 
 --- Resolves, connects, exchanges keys, verifies the host key and logs in.

@@ -158,6 +158,18 @@ function methods:handshake(socket, options, limit)
    return self:_await(first_kex_done, limit.at, nil, self, self)
 end
 
+-- Uses the connection of a ControlMaster: the descriptor is in proxy mode, see moonssh.control.
+function methods:_attach(fd, user)
+   if self._loop.cancel then
+      self._loop.cancel(fd)
+   end
+   self._socket, self._fd = fd, fd
+   self._started, self._attached = true, true
+   self._core:attach()
+   self._host_key_state, self._kex_done, self._authenticated = "accepted", 1, true
+   self._user, self._auth = user, "control"
+end
+
 --- The server's host key, as soon as it has shown one.
 ---@return moonssh.key|nil
 ---@return moonssh.error? err

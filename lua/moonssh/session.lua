@@ -239,6 +239,7 @@ function Session.new(options)
       _sent = false,
       _tracer = false,
       _write_failure = false,
+      _attached = false, -- to the connection of a ControlMaster
       _carrier = false, -- the channel that carries it, if one does
    }, Session)
    for cbtype, f in pairs(options.callbacks or {}) do

@@ -10,6 +10,7 @@ local destinations = require "moonssh.destination"
 local errors = require "moonssh.errors"
 local match = require "moonssh.match"
 local paths = require "moonssh.paths"
+local tokens = require "moonssh.config.tokens"
 
 local settings = {}
 
@@ -268,6 +269,19 @@ local function complaint_about(found)
    end
 end
 
+-- The path of a ControlMaster's socket; nil where none is to be used.
+local function control_of(option, found, target)
+   if option == true then
+      return found.controlpath, not found.controlpath
+         and errors.new("io", "ssh_config names no ControlPath for the host") or nil
+   elseif not option then
+      return nil
+   end
+   local path, complaint = tokens.expand(paths.expand(option), tokens.values{ host = found.hostname,
+      original = target.host, port = found.port, user = found.user, alias = found.hostkeyalias })
+   return path, complaint and errors.new("io", "control_path: " .. complaint)
+end
+
 -- What neither options nor files say: what a hop takes from the target's options, and what is always so.
 local function fall_back(all, fallback)
    if all.identity == nil and fallback.identity ~= nil then
@@ -303,6 +317,10 @@ function settings.of(target, options, limit)
    fall_back(all, options._fallback or {})
    all._via = options._via
    all.algorithms, err = algorithms_of(options.algorithms, found)
+   if err then
+      return nil, err
+   end
+   all._control, err = control_of(options.control_path, found, target)
    if err then
       return nil, err
    end

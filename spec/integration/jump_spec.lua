@@ -116,6 +116,10 @@ describe("a server", function()
          local outer <close> = assert(dial(servers[1]))
          local path = config(host(2, "ProxyCommand false"))
          local session <close> = assert(outer:connect("h2", { config = path, timeout = 60 }))
+         local third <close> = assert(outer:connect(("%s@127.0.0.1:%d"):format(servers[3].user, servers[3].port), {
+            config = false, identity = servers[3].key_path, known_hosts = servers[3].known_hosts_path, timeout = 60,
+            agent = false }))
+         assert.equal("third\n", assert(third:run("echo third")).stdout)
          local further <close> = assert(session:connect("h3", { config = config(host(3)), timeout = 60 }))
          assert.equal("hello\n", assert(further:run("echo hello")).stdout)
          assert.error_matches(function() outer:connect() end, "bad argument #1 to 'connect'")

@@ -51,7 +51,7 @@ keywords.rows = {
    canonicalizepermittedcnames = { read = values.list(32, values.cname_complaint), acts = true },
    proxyjump = { read = values.jump, merge = "proxy", acts = true, none = true },
    proxycommand = { read = values.command, merge = "proxy", acts = true, none = true },
-   controlpath = { read = text, expand = "all", env = true, path = true, none = true },
+   controlpath = { read = text, acts = true, expand = "all", env = true, path = true, none = true },
 
    -- whom it is taken for
    stricthostkeychecking = { read = strict, acts = true },
