@@ -1,6 +1,7 @@
 -- The session callbacks, each of them called: what it gets, what it may answer, and what it is good for.
 --
 --    lua5.4 examples/callbacks.lua DESTINATION
+--    sh examples/demo.sh examples/callbacks.lua        against a private sshd
 --
 -- IDENTITY and KNOWN_HOSTS in the environment name files for the login, where those of ssh are not meant.
 

@@ -2,6 +2,7 @@
 -- of another session, through a WebSocket, through TLS.
 --
 --    lua5.4 examples/custom_transport.lua DESTINATION
+--    sh examples/demo.sh examples/custom_transport.lua        against a private sshd
 --
 -- In the environment: IDENTITY and KNOWN_HOSTS, files for the login, where those of ssh are not meant; WEBSOCKET, a
 -- "host:port" from which a WebSocket server leads on to DESTINATION; TLS, the same of a server that speaks TLS, with

@@ -1,5 +1,8 @@
 #!/bin/sh
 # A tour of moonssh against a private sshd: throw-away keys in a temporary folder, a free loopback port; all of it is gone at the end.
+#
+#    examples/demo.sh                             the tour
+#    examples/demo.sh examples/callbacks.lua      another example that takes a destination
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -25,7 +28,7 @@ fi
 ssh-keygen -q -t ed25519 -N '' -C demo -f "$folder/user_key"
 ssh-keygen -q -t ed25519 -N '' -C host -f "$folder/host_key"
 # Key options make sshd say what they are, in SSH_MSG_DEBUG: something for a callback to see.
-printf 'no-port-forwarding,environment="TOUR=moonssh" %s\n' "$(cat "$folder/user_key.pub")" >"$folder/authorized_keys"
+printf 'environment="TOUR=moonssh" %s\n' "$(cat "$folder/user_key.pub")" >"$folder/authorized_keys"
 printf 'Welcome to a private sshd that lives for a few seconds.\n' >"$folder/banner"
 
 # A port that somebody took in the meantime makes sshd end at once: then try another.
@@ -45,6 +48,7 @@ PasswordAuthentication no
 PermitRootLogin yes
 PermitUserEnvironment yes
 PrintMotd no
+X11Forwarding yes
 MaxAuthTries 2
 CONFIG
     "$sshd" -D -f "$folder/sshd_config" -E "$folder/log" &
@@ -73,4 +77,9 @@ colour=
 if [ -t 1 ] && [ -z "${NO_COLOR:-}" ]; then
     colour=yes
 fi
-DEMO_FOLDER=$folder DEMO_PORT=$port DEMO_USER=$(id -un) DEMO_COLOUR=$colour "${LUA:-lua5.4}" examples/demo.lua
+user=$(id -un)
+if [ $# -gt 0 ]; then
+    IDENTITY=$folder/user_key KNOWN_HOSTS=$folder/known_hosts "${LUA:-lua5.4}" "$1" "$user@127.0.0.1:$port"
+else
+    DEMO_FOLDER=$folder DEMO_PORT=$port DEMO_USER=$user DEMO_COLOUR=$colour "${LUA:-lua5.4}" examples/demo.lua
+fi

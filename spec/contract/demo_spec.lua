@@ -14,8 +14,8 @@ describe("the tour", function()
       folder:remove()
    end)
 
-   local function tour()
-      return process.run{ "sh", "examples/demo.sh", env = { TMPDIR = folder:path(), LUA = process.lua } }
+   local function tour(example)
+      return process.run{ "sh", "examples/demo.sh", example, env = { TMPDIR = folder:path(), LUA = process.lua } }
    end
 
    it("shows each step's Lua and what came of it, without colours where there is no terminal", function()
@@ -44,5 +44,13 @@ describe("the tour", function()
       assert.is_truthy(port)
       assert.equal("", process.run{ "ls", "-A", folder:path() }.stdout)
       assert.is_nil((require "moonssh_testing".socket.connect("127.0.0.1", tonumber(port))))
+   end)
+
+   it("runs another example in its place", function()
+      local result = tour("examples/callbacks.lua")
+      assert.equal("", result.stderr)
+      assert.equal(0, result.status)
+      assert.is_truthy(result.stdout:find("\nmacerror +a packet of %d+ bytes"))
+      assert.equal("", process.run{ "ls", "-A", folder:path() }.stdout)
    end)
 end)
