@@ -65,13 +65,28 @@ int mssh_auth_password(mssh_auth *auth, mssh_slice user, mssh_slice password, ms
 /* Asks whether a public key would do (RFC 4252 7); PK_OK for another key or algorithm is a protocol error. */
 int mssh_auth_probe(mssh_auth *auth, mssh_slice user, mssh_slice algorithm, mssh_slice blob);
 
-/* Appends to *out the bytes that the key must sign for mssh_auth_publickey (RFC 4252 7). */
-void mssh_auth_signing_data(mssh_slice session_id, mssh_slice user, mssh_slice algorithm, mssh_slice blob,
-                            mssh_buf *out);
+/* What a key signs for, as a user's or as a client host's. */
+typedef struct mssh_auth_claim {
+    mssh_slice user;
+    mssh_slice algorithm;
+    mssh_slice blob;
+    /* The server's host key makes it "publickey-hostbound-v00@openssh.com" (OpenSSH's PROTOCOL 3.4), to be
+     * used where EXT_INFO offers that; else empty. */
+    mssh_slice server_key;
+    /* Of "hostbased" (RFC 4252 9): the client's host name and the user's name there; else empty. */
+    mssh_slice host;
+    mssh_slice host_user;
+} mssh_auth_claim;
 
-/* Method "publickey" with its signature blob. */
-int mssh_auth_publickey(mssh_auth *auth, mssh_slice user, mssh_slice algorithm, mssh_slice blob,
-                        mssh_slice signature);
+/* Appends to *out the bytes that the key must sign for mssh_auth_publickey or mssh_auth_hostbased: the
+ * session's identifier, and the request without its signature. */
+void mssh_auth_signing_data(mssh_slice session_id, const mssh_auth_claim *claim, mssh_buf *out);
+
+/* Method "publickey" with its signature blob, or its host-bound form. */
+int mssh_auth_publickey(mssh_auth *auth, const mssh_auth_claim *claim, mssh_slice signature);
+
+/* Method "hostbased" with the signature of the client's host key. */
+int mssh_auth_hostbased(mssh_auth *auth, const mssh_auth_claim *claim, mssh_slice signature);
 
 /* Method "keyboard-interactive" (RFC 4256); PROMPTS follow, answer each with mssh_auth_answer. */
 int mssh_auth_interactive(mssh_auth *auth, mssh_slice user);

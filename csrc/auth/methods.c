@@ -7,6 +7,8 @@ static const mssh_auth_method methods[MSSH_AUTH_N_KINDS] = {
      * skip the only step in which we prove anything. */
     [MSSH_AUTH_BY_PROBE] = {"publickey", "public key probe", false, mssh_auth_handle_pk_ok},
     [MSSH_AUTH_BY_PUBLICKEY] = {"publickey", "publickey", true, NULL},
+    [MSSH_AUTH_BY_HOSTBOUND] = {"publickey-hostbound-v00@openssh.com", "publickey", true, NULL},
+    [MSSH_AUTH_BY_HOST] = {"hostbased", "hostbased", true, NULL},
     [MSSH_AUTH_BY_INTERACTIVE] = {"keyboard-interactive", "keyboard-interactive", true,
                                   mssh_auth_handle_prompts},
 };

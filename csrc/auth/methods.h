@@ -15,6 +15,8 @@ typedef enum mssh_auth_kind {
     MSSH_AUTH_BY_PASSWORD,
     MSSH_AUTH_BY_PROBE,
     MSSH_AUTH_BY_PUBLICKEY,
+    MSSH_AUTH_BY_HOSTBOUND,
+    MSSH_AUTH_BY_HOST,
     MSSH_AUTH_BY_INTERACTIVE,
     MSSH_AUTH_N_KINDS
 } mssh_auth_kind;
@@ -66,6 +68,9 @@ int mssh_auth_submit(mssh_auth *auth, mssh_auth_kind kind, mssh_buf *message);
 int mssh_auth_handle_password_change(mssh_auth *auth, mssh_reader *reader, mssh_auth_event *event);
 int mssh_auth_handle_pk_ok(mssh_auth *auth, mssh_reader *reader, mssh_auth_event *event);
 int mssh_auth_handle_prompts(mssh_auth *auth, mssh_reader *reader, mssh_auth_event *event);
+
+/* The kind of request that a claim is made by. */
+mssh_auth_kind mssh_auth_kind_of(const mssh_auth_claim *claim);
 
 /* Records that a message of the server is out of form; returns MSSH_ERR_PROTOCOL. */
 int mssh_auth_malformed(mssh_auth *auth, const char *message);

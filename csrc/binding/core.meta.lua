@@ -249,6 +249,8 @@ function session:stage() end
 function session:info() end
 function session:host_key() end
 function session:server_sig_algs() end
+--- The host key's signature of the session's identifier.
+function session:host_signature() end
 function session:answer_host_key(accept) end
 function session:answer_mac(accept) end
 function session:ask_mac(ask) end
@@ -266,8 +268,11 @@ function session:trace_next() end
 function session:auth_none(user) end
 function session:auth_password(user, password, new_password) end
 function session:auth_probe(user, algorithm, blob) end
-function session:auth_signing_data(user, algorithm, blob) end
+--- The request is "publickey-hostbound-v00@openssh.com" where the server takes that, else "publickey"; with a client's host name and the
+--- name of a user there it is "hostbased".
+function session:auth_signing_data(user, algorithm, blob, host, host_user) end
 function session:auth_publickey(user, algorithm, blob, signature) end
+function session:auth_hostbased(user, algorithm, blob, signature, host, host_user) end
 function session:auth_interactive(user) end
 function session:auth_answer(answers) end
 

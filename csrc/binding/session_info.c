@@ -93,6 +93,12 @@ static int session_host_key(lua_State *L)
     return 1;
 }
 
+static int session_host_signature(lua_State *L)
+{
+    mssh_lua_push_slice(L, mssh_transport_host_signature(transport_of(mssh_lua_session_check(L))));
+    return 1;
+}
+
 static int session_server_sig_algs(lua_State *L)
 {
     bool known = false;
@@ -196,6 +202,7 @@ const luaL_Reg mssh_lua_session_info_methods[] = {
     {"negotiation", session_negotiation},
     {"host_key", session_host_key},
     {"server_sig_algs", session_server_sig_algs},
+    {"host_signature", session_host_signature},
     {"answer_host_key", session_answer_host_key},
     {"answer_mac", session_answer_mac},
     {"ask_mac", session_ask_mac},

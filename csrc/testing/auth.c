@@ -96,16 +96,16 @@ static int auth_failure(lua_State *L)
     return mssh_testing_push_failure(L, &check(L)->failure);
 }
 
-/* auth.signing_data(session_id, user, algorithm, blob) -> bytes to sign */
+/* auth.signing_data(session_id, user, algorithm, blob, server_key, host, host_user) -> bytes to sign */
 static int signing_data(lua_State *L)
 {
+    mssh_auth_claim claim = mssh_testing_claim(L, 2);
     mssh_mem mem;
     mssh_buf out;
 
     mssh_mem_init(&mem, NULL, NULL);
     mssh_buf_init(&out, &mem, 1 << 20);
-    mssh_auth_signing_data(mssh_testing_opt_slice(L, 1), mssh_testing_opt_slice(L, 2),
-                           mssh_testing_opt_slice(L, 3), mssh_testing_opt_slice(L, 4), &out);
+    mssh_auth_signing_data(mssh_testing_opt_slice(L, 1), &claim, &out);
     lua_pushlstring(L, (const char *)mssh_buf_slice(&out).data, mssh_buf_len(&out));
     mssh_buf_free(&out);
     return 1;

@@ -31,12 +31,37 @@ static int probe(lua_State *L)
                                                        mssh_testing_opt_slice(L, 4)));
 }
 
-/* a:publickey(user, algorithm, blob, signature) */
+mssh_auth_claim mssh_testing_claim(lua_State *L, int index)
+{
+    return (mssh_auth_claim){
+        .user = mssh_testing_opt_slice(L, index),
+        .algorithm = mssh_testing_opt_slice(L, index + 1),
+        .blob = mssh_testing_opt_slice(L, index + 2),
+        .server_key = mssh_testing_opt_slice(L, index + 3),
+        .host = mssh_testing_opt_slice(L, index + 4),
+        .host_user = mssh_testing_opt_slice(L, index + 5),
+    };
+}
+
+/* a:publickey(user, algorithm, blob, signature, server_key) */
 static int publickey(lua_State *L)
 {
-    return mssh_testing_push_result(
-        L, mssh_auth_publickey(auth_of(L), mssh_testing_opt_slice(L, 2), mssh_testing_opt_slice(L, 3),
-                               mssh_testing_opt_slice(L, 4), mssh_testing_opt_slice(L, 5)));
+    mssh_slice signature = mssh_testing_opt_slice(L, 5);
+    mssh_auth_claim claim = mssh_testing_claim(L, 2);
+
+    claim.server_key = mssh_testing_opt_slice(L, 6);
+    claim.host = claim.host_user = MSSH_SLICE_EMPTY;
+    return mssh_testing_push_result(L, mssh_auth_publickey(auth_of(L), &claim, signature));
+}
+
+/* a:hostbased(user, algorithm, blob, signature, host, host_user) */
+static int hostbased(lua_State *L)
+{
+    mssh_slice signature = mssh_testing_opt_slice(L, 5);
+    mssh_auth_claim claim = mssh_testing_claim(L, 2);
+
+    claim.server_key = MSSH_SLICE_EMPTY;
+    return mssh_testing_push_result(L, mssh_auth_hostbased(auth_of(L), &claim, signature));
 }
 
 /* a:interactive(user) */
@@ -61,13 +86,8 @@ static int answer(lua_State *L)
 }
 
 static const luaL_Reg methods[] = {
-    {"none", none},
-    {"password", password},
-    {"probe", probe},
-    {"publickey", publickey},
-    {"interactive", interactive},
-    {"answer", answer},
-    {NULL, NULL},
+    {"none", none},           {"password", password},       {"probe", probe},   {"publickey", publickey},
+    {"hostbased", hostbased}, {"interactive", interactive}, {"answer", answer}, {NULL, NULL},
 };
 
 void mssh_testing_add_auth_methods(lua_State *L, mssh_testing_auth_of *of)

@@ -254,6 +254,7 @@ static bool derive_keys(mssh_transport *t)
 static bool keep_host_key(mssh_transport *t)
 {
     mssh_slice blob = mssh_buf_slice(&t->kex.host_key_blob);
+    mssh_slice signature = mssh_buf_slice(&t->kex.signature);
 
     if (mssh_buf_len(&t->host_key) > 0) {
         if (t->options.role == MSSH_CLIENT && !mssh_slice_equals(mssh_buf_slice(&t->host_key), blob))
@@ -261,7 +262,8 @@ static bool keep_host_key(mssh_transport *t)
                         "the host key changed in a later key exchange");
         return true;
     }
-    if (mssh_buf_append(&t->host_key, blob.data, blob.len) != 0)
+    if (mssh_buf_append(&t->host_key, blob.data, blob.len) != 0 ||
+        mssh_buf_append(&t->host_signature, signature.data, signature.len) != 0)
         return fail_kex(t, MSSH_ERR_MEMORY, "out of memory for the host key");
     return true;
 }

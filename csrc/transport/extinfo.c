@@ -6,7 +6,8 @@
 #include "wire/reader.h"
 #include "wire/writer.h"
 
-#define SIG_ALGS "server-sig-algs"
+#define SIG_ALGS  "server-sig-algs"
+#define HOSTBOUND "publickey-hostbound@openssh.com"
 
 static int reject(mssh_failure *failure, const char *why)
 {
@@ -14,11 +15,10 @@ static int reject(mssh_failure *failure, const char *why)
 }
 
 /* byte SSH_MSG_EXT_INFO; uint32 nr-extensions; as often: string name, string value */
-int mssh_extinfo_parse(mssh_slice payload, mssh_slice *sig_algs, bool *found, mssh_failure *failure)
+int mssh_extinfo_parse(mssh_slice payload, mssh_extinfo *info, mssh_failure *failure)
 {
     mssh_reader reader = mssh_reader_of(payload);
-    mssh_slice list = MSSH_SLICE_EMPTY;
-    bool has_list = false;
+    mssh_extinfo said = {false, MSSH_SLICE_EMPTY, false};
     uint32_t n_entries;
 
     (void)mssh_read_u8(&reader);
@@ -29,17 +29,17 @@ int mssh_extinfo_parse(mssh_slice payload, mssh_slice *sig_algs, bool *found, ms
         mssh_slice name = mssh_read_string(&reader);
         mssh_slice value = mssh_read_string(&reader);
         if (mssh_slice_is(name, SIG_ALGS)) {
-            has_list = true;
-            list = value;
+            said.has_sig_algs = true;
+            said.sig_algs = value;
+        } else if (mssh_slice_is(name, HOSTBOUND)) {
+            said.hostbound = mssh_slice_is(value, "0");
         }
     }
     if (!mssh_reader_done(&reader))
         return reject(failure, "cut short or too long");
-    if (!mssh_namelist_valid(list))
+    if (!mssh_namelist_valid(said.sig_algs))
         return reject(failure, SIG_ALGS " is not a name-list");
-    *found = has_list;
-    if (has_list)
-        *sig_algs = list;
+    *info = said;
     return 0;
 }
 

@@ -10,9 +10,16 @@
 /* Most extensions in one message, and most messages. */
 enum { MSSH_EXT_INFO_MAX_ENTRIES = 64, MSSH_EXT_INFO_MAX_MESSAGES = 2 };
 
-/* Parses a payload, its message number included. *found tells whether it has server-sig-algs, whose value is
- * then in *sig_algs, a view. Other extensions are passed over. 0 or MSSH_ERR_PROTOCOL, said in *failure. */
-int mssh_extinfo_parse(mssh_slice payload, mssh_slice *sig_algs, bool *found, mssh_failure *failure);
+/* What an EXT_INFO says, as far as it is known here. */
+typedef struct mssh_extinfo {
+    bool has_sig_algs;
+    mssh_slice sig_algs; /* the value of server-sig-algs, a view */
+    bool hostbound;      /* publickey-hostbound@openssh.com, version 0 */
+} mssh_extinfo;
+
+/* Parses a payload, its message number included. Extensions not known are passed over. 0 or
+ * MSSH_ERR_PROTOCOL, said in *failure. */
+int mssh_extinfo_parse(mssh_slice payload, mssh_extinfo *info, mssh_failure *failure);
 
 /* Appends the payload of a server's EXT_INFO: server-sig-algs with all signature algorithms known. 0 or
  * out->error. */

@@ -88,8 +88,7 @@ static bool on_debug(mssh_transport *t, mssh_slice payload, mssh_transport_event
  * fields see mssh_extinfo_parse. `first` tells that it is the first packet after NEWKEYS. */
 static bool on_ext_info(mssh_transport *t, mssh_slice payload, bool first)
 {
-    mssh_slice sig_algs = MSSH_SLICE_EMPTY;
-    bool found = false;
+    mssh_extinfo info = {.has_sig_algs = false};
 
     if (++t->n_ext_info > MSSH_EXT_INFO_MAX_MESSAGES)
         return reject(t, MSSH_MSG_EXT_INFO, "came too often");
@@ -98,13 +97,14 @@ static bool on_ext_info(mssh_transport *t, mssh_slice payload, bool first)
             return reject(t, MSSH_MSG_EXT_INFO, "is out of place");
         t->success_must_follow = true;
     }
-    if (mssh_extinfo_parse(payload, &sig_algs, &found, &t->cause) != 0) {
+    if (mssh_extinfo_parse(payload, &info, &t->cause) != 0) {
         mssh_transport_fail_with_cause(t);
         return false;
     }
-    if (found) {
+    t->hostbound = t->hostbound || info.hostbound;
+    if (info.has_sig_algs) {
         mssh_buf_clear(&t->sig_algs);
-        if (mssh_buf_append(&t->sig_algs, sig_algs.data, sig_algs.len) != 0) {
+        if (mssh_buf_append(&t->sig_algs, info.sig_algs.data, info.sig_algs.len) != 0) {
             (void)mssh_fail(&t->cause, t->sig_algs.error, 0, "EXT_INFO cannot be kept");
             mssh_transport_fail_with_cause(t);
             return false;

@@ -58,6 +58,16 @@ mssh_slice mssh_transport_host_key(const mssh_transport *t)
     return mssh_buf_slice(&t->host_key);
 }
 
+mssh_slice mssh_transport_host_signature(const mssh_transport *t)
+{
+    return mssh_buf_slice(&t->host_signature);
+}
+
+bool mssh_transport_is_hostbound(const mssh_transport *t)
+{
+    return t->hostbound;
+}
+
 mssh_slice mssh_transport_server_sig_algs(const mssh_transport *t, bool *known)
 {
     *known = t->sig_algs_known;

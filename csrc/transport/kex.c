@@ -25,6 +25,7 @@ void mssh_kex_init(mssh_kex *kex, mssh_mem *mem, mssh_role role)
     kex->role = role;
     mssh_buf_init(&kex->transcript, mem, MOST_TRANSCRIPT);
     mssh_buf_init(&kex->host_key_blob, mem, MOST_BLOB);
+    mssh_buf_init(&kex->signature, mem, MOST_BLOB);
     mssh_buf_init(&kex->group, mem, 2 * MSSH_KEM_PUBLIC_MAX + 32);
     mssh_buf_init(&kex->public_value, mem, MSSH_KEM_PUBLIC_MAX);
     mssh_buf_init(&kex->secret, mem, MSSH_KEM_SECRET_MAX + 8);
@@ -36,6 +37,7 @@ void mssh_kex_free(mssh_kex *kex)
     mssh_kem_free(kex->kem);
     mssh_buf_free(&kex->transcript);
     mssh_buf_free(&kex->host_key_blob);
+    mssh_buf_free(&kex->signature);
     mssh_buf_free(&kex->group);
     mssh_buf_free(&kex->public_value);
     mssh_buf_free(&kex->secret);
@@ -181,6 +183,8 @@ int mssh_kex_conclude(mssh_kex *kex, mssh_reader *reader, mssh_failure *failure)
     r = compute_hash(kex, server_public, failure);
     if (r == 0)
         r = verify(kex, signature, failure);
+    if (r == 0 && mssh_buf_append(&kex->signature, signature.data, signature.len) != 0)
+        r = pass_on(failure, kex->signature.error, "the reply cannot be kept");
     if (r == 0)
         kex->expected = 0;
 out:

@@ -19,6 +19,7 @@ typedef struct mssh_kex {
     mssh_kem *kem;
     mssh_buf transcript;    /* what H begins with: V_C, V_S, I_C, I_S as strings, filled in by the owner */
     mssh_buf host_key_blob; /* K_S */
+    mssh_buf signature;     /* client: the server's, of H */
     mssh_buf group;         /* group exchange: min, n, max, p, g as they enter H */
     mssh_buf public_value;  /* the client's, without its length */
     mssh_buf secret;        /* K as it enters H and the KDF: an mpint, or what the method says */

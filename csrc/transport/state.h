@@ -67,12 +67,14 @@ struct mssh_transport {
     uint8_t session_id[MSSH_HASH_MAX];
     size_t session_id_len;
     mssh_buf host_key;
+    mssh_buf host_signature; /* of the first exchange's hash, by the host key */
 
     bool after_newkeys;       /* the next packet is the first one after the peer's first NEWKEYS */
     bool success_must_follow; /* a late EXT_INFO came: only USERAUTH_SUCCESS may be next */
     unsigned n_ext_info;
     mssh_buf sig_algs;
     bool sig_algs_known;
+    bool hostbound; /* the server takes publickey-hostbound-v00@openssh.com */
 
     mssh_failure failure; /* the first one */
     mssh_failure cause;   /* where the layers below say why; code 0 in between */

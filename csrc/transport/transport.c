@@ -122,6 +122,7 @@ static void init(mssh_transport *t, mssh_mem *mem, const mssh_transport_options 
     mssh_buf_init(&t->our_kexinit, mem, PEER_LIST_MAX);
     mssh_buf_init(&t->host_key, mem, PACKET_BEFORE_AUTH);
     mssh_buf_init(&t->sig_algs, mem, PACKET_BEFORE_AUTH);
+    mssh_buf_init(&t->host_signature, mem, PACKET_BEFORE_AUTH);
     mssh_buf_init(&t->their_list, mem, PACKET_BEFORE_AUTH);
     mssh_buf_init(&t->trace, mem, TRACE_BYTES);
     t->peer_ident.allow_lines = options->role == MSSH_CLIENT;
@@ -188,6 +189,7 @@ void mssh_transport_free(mssh_transport *t)
     mssh_free(t->mem, t->host_keys, t->options.n_host_keys * sizeof(mssh_key *));
     mssh_buf_free(&t->host_key);
     mssh_buf_free(&t->sig_algs);
+    mssh_buf_free(&t->host_signature);
     mssh_buf_free(&t->their_list);
     mssh_buf_free(&t->trace);
     mssh_free(t->mem, t, sizeof *t);

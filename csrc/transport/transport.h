@@ -187,6 +187,13 @@ void mssh_transport_info_get(const mssh_transport *transport, mssh_transport_inf
  * transport. */
 mssh_slice mssh_transport_host_key(const mssh_transport *transport);
 
+/* The host key's signature of the first exchange hash, which is the session's identifier: what shows an agent
+ * that the session is with that host. Empty for a server, and before. Valid as long as the transport. */
+mssh_slice mssh_transport_host_signature(const mssh_transport *transport);
+
+/* Whether the server has offered publickey-hostbound-v00@openssh.com (OpenSSH's PROTOCOL 3.4). */
+bool mssh_transport_is_hostbound(const mssh_transport *transport);
+
 /* The value of server-sig-algs from EXT_INFO (RFC 8308 3.1); *known is false when none came. */
 mssh_slice mssh_transport_server_sig_algs(const mssh_transport *transport, bool *known);
 

@@ -19,6 +19,7 @@ local REQUEST_IDENTITIES, IDENTITIES_ANSWER = 11, 12
 local SIGN_REQUEST, SIGN_RESPONSE = 13, 14
 local ADD_IDENTITY, REMOVE_IDENTITY, REMOVE_ALL = 17, 18, 19
 local LOCK, UNLOCK, ADD_CONSTRAINED = 22, 23, 25
+local EXTENSION = 27
 local CONSTRAIN_LIFETIME, CONSTRAIN_CONFIRM, CONSTRAIN_EXTENSION = 1, 2, 255
 
 ---@class moonssh.agent
@@ -226,6 +227,19 @@ function agent.open(path)
    return self
 end
 
+--- Another handle for the same agent, for what binds its connection: it takes over the one that this handle has open,
+--- which gets a new one when it needs it.
+---@return moonssh.agent|nil
+---@return table? err
+function Agent:_successor()
+   if not self._idle then
+      return agent.open(self.path)
+   end
+   local other = setmetatable({ path = self.path, closed = false, _idle = self._idle }, Agent)
+   self._idle = nil
+   return other
+end
+
 -- The identities in an answer, or nil where it is out of form.
 local function parse_identities(data)
    local list = {}
@@ -263,6 +277,20 @@ function Agent:identities(timeout)
       return nil, failure(self, "a list of identities that is out of form")
    end
    return list
+end
+
+--- Tells the agent which session this connection signs for (session-bind@openssh.com): with that an agent can hold keys
+--- that are for certain hosts only. An agent that does not know it refuses, and is none the worse.
+---@param bound { host_key: string, session_id: string, signature: string }
+---@return boolean|nil
+---@return table? err
+function Agent:_bind(bound, timeout)
+   local kind, err = request(self, string.pack(">Bs4s4s4s4B", EXTENSION, "session-bind@openssh.com", bound.host_key,
+      bound.session_id, bound.signature, 0), timeout and loop.now() + timeout)
+   if not kind then
+      return nil, err
+   end
+   return kind == SUCCESS
 end
 
 --- Has the agent sign data with the key of a blob. flags: 2 asks RSA for SHA-256, 4 for SHA-512.

@@ -1,5 +1,6 @@
 --- Logging in, as sessions offer it: with all that the options hold, or by a single method.
 
+local core = require "moonssh.core"
 local args = require "moonssh.args"
 local agents = require "moonssh.agent"
 local credentials = require "moonssh.credentials"
@@ -62,6 +63,16 @@ function auth.check_options(fname, index, options)
    end
 end
 
+-- What an agent is told of a session.
+local function bound_to(session)
+   local signature = session._core:host_signature()
+   return signature ~= "" and {
+      host_key = session._host_key_blob,
+      session_id = session._core:info().session_id,
+      signature = signature,
+   } or nil
+end
+
 --- Tries what the options hold, in the order of `preferred_auth` as far as the server allows it.
 ---@param session table
 ---@param options table see `auth.options`; user is required
@@ -70,7 +81,7 @@ end
 ---@return table? err
 function auth.authenticate(session, options, deadline)
    local limit = deadlines.of(deadline)
-   local found <close> = credentials.collect(options, limit)
+   local found <close> = credentials.collect(options, bound_to(session), limit)
    if #found.candidates == 0 and found.problems[1] and not (options.password or options.interactive) then
       return nil, errors.with(found.problems[1], { tried = {}, methods = {} })
    end
@@ -80,7 +91,7 @@ end
 -- --- single methods
 
 local function single(session, user, options, method, limit)
-   local found <close> = credentials.collect(options, limit)
+   local found <close> = credentials.collect(options, bound_to(session), limit)
    local login = Login.new(session, user, options, found, limit)
    login.direct = #found.candidates <= 1
    if method == "publickey" and not found.candidates[1] then
@@ -127,6 +138,22 @@ end
 ---@param agent string|boolean|moonssh.agent|nil
 function auth.agent(session, user, agent, deadline)
    return conclude(single(session, user, { agent = agent == nil or agent }, "publickey", deadlines.of(deadline)))
+end
+
+--- Has this host vouch for its user (RFC 4252 9), with a key of the host.
+---@param identity string|moonssh.key path or key
+---@param options { host: string?, user: string? } the host's name, and that of its user
+function auth.hostbased(session, user, identity, options, deadline)
+   local limit = deadlines.of(deadline)
+   local found <close> = credentials.collect({ identity = identity, passphrase = options.passphrase }, nil, limit)
+   local candidate = found.candidates[#found.candidates]
+   if not candidate then
+      return nil, found.problems[1]
+   end
+   local login = Login.new(session, user, {}, found, limit)
+   local outcome, err = login:hostbased(candidate, options.host or core.file.hostname(),
+      options.user or core.file.user())
+   return login:conclude(outcome, err)
 end
 
 ---@param f fun(name: string, instruction: string, prompts: table[]): string[]

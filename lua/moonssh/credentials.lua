@@ -74,18 +74,24 @@ local function note(self, err)
    table.insert(self.problems, err)
 end
 
--- The agent's keys by their blobs, asked for once.
-local function ask_agent(self, option, limit)
+-- The agent's keys by their blobs, asked for once. The connection is this login's own: it is bound to the session.
+local function ask_agent(self, option, bound, limit)
    self.held = {}
    if not option then
       return
    end
    local err
    if agents.is(option) then
-      self.agent = option
+      self.agent, err = option:_successor()
    else
       self.agent, err = agents.open(option ~= true and option or nil)
-      self.own_agent = self.agent
+   end
+   if self.agent and bound then
+      local answered, problem = self.agent:_bind(bound, time_left(limit))
+      if answered == nil and problem.code ~= "agent" then
+         self.agent:close()
+         self.agent, err = nil, problem
+      end
    end
    if self.agent then
       self.identities, err = self.agent:identities(time_left(limit))
@@ -210,13 +216,14 @@ end
 
 --- Collects what the options name; it reads the key files and asks the agent, but for no passphrase.
 ---@param options { identity: any, identities_only: boolean?, certificate: any, agent: any, passphrase: any }
+---@param bound { host_key: string, session_id: string, signature: string }|nil what an agent is told of the session
 ---@param limit { at: number? }
 ---@return moonssh.credentials
-function credentials.collect(options, limit)
+function credentials.collect(options, bound, limit)
    local self = setmetatable({ candidates = {}, problems = {}, seen = {}, unlocked = {} }, Credentials)
    self.passphrase = options.passphrase
    collect_certificates(self, options.certificate)
-   ask_agent(self, options.agent, limit)
+   ask_agent(self, options.agent, bound, limit)
    local identity = options.identity
    if type(identity) == "string" or key.is(identity) then
       identity = { identity }
@@ -274,8 +281,8 @@ end
 
 --- Ends the connection to the agent, if it was opened here.
 function Credentials:close()
-   if self.own_agent then
-      self.own_agent:close()
+   if self.agent then
+      self.agent:close()
    end
 end
 

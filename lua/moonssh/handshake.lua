@@ -286,6 +286,32 @@ methods.auth_agent = login_method("auth_agent", "agent", { "string", { "string",
 ---@type fun(self: moonssh.session, user: string, f: function, timeout?: number): true|nil, moonssh.error?
 methods.auth_interactive = login_method("auth_interactive", "interactive", { "string", "function" })
 
+local hostbased_options = { host = "string", user = "string", passphrase = { "string", "function" },
+   timeout = "number" }
+
+--- Logs in by a key of this host, which vouches for its user (RFC 4252 9): a key handle, or the path of a private key.
+--- The server has to know the host by `host` (default: this system's name) and its key, and the user's name there,
+--- `user` (default: the login name).
+---@param user string
+---@param key string|moonssh.key
+---@param options? { host: string?, user: string?, passphrase: string|function?, timeout: number? }
+---@return true|nil
+---@return moonssh.error? err
+function methods:auth_hostbased(user, key, options)
+   local err = login_hindrance(self, "auth_hostbased")
+   args.check("auth_hostbased", 1, user, "string")
+   args.check("auth_hostbased", 2, key, { "string", "table" })
+   options = args.options("auth_hostbased", 3, options, hostbased_options)
+   check_user("auth_hostbased", user)
+   if options.host == "" then
+      args.bad("auth_hostbased", 3, "option 'host': the name is empty")
+   elseif err then
+      return nil, err
+   end
+   local _ <close> = logging_in(self)
+   return require "moonssh.auth".hostbased(self, user, key, options, self:_deadline(options))
+end
+
 --- Logs in with what the options hold. → true | nil, err
 ---@param options moonssh.login_options
 ---@param limit? { at: number? } connect's deadline, which moves

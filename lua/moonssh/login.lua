@@ -266,6 +266,40 @@ function Login:publickey()
    return outcome, err
 end
 
+-- --- hostbased
+
+-- A key of this host signs for its user; `host` is the name under which the server knows that key.
+function Login:hostbased(candidate, host, host_user)
+   if not candidate.blob or candidate.locked then
+      local ok, err = self.credentials:unlock(candidate, self.limit)
+      if not ok then
+         return nil, err
+      end
+   end
+   self.asked = true
+   local outcome, err = "failure", nil
+   for _, algorithm in ipairs(self:algorithms_of(candidate.type)) do
+      local data = self.core:auth_signing_data(self.user, algorithm, candidate.blob, host, host_user)
+      local signature
+      signature, err = candidate.sign(candidate, algorithm, data, self.limit)
+      if self.session.failure then
+         return nil, self.session.failure
+      elseif not signature then
+         return nil, err
+      end
+      local ok
+      ok, err = self:send("hostbased", "auth_hostbased", algorithm, candidate.blob, signature, host, host_user)
+      if not ok then
+         return nil, err
+      end
+      outcome, err = self:answer()
+      if outcome ~= "failure" or not self:may("hostbased") then
+         break
+      end
+   end
+   return outcome, err
+end
+
 -- --- password
 
 -- The password, asked for where it is a function.

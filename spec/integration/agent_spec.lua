@@ -104,6 +104,29 @@ describe("with an agent", function()
       assert.equal("auth", err.stage)
    end)
 
+   it("that holds a key for one host only we log in to that host, and to no other", function()
+      local other <close> = server.sshd{ host_keys = { "ecdsa" } }
+      local list = folder:write("known_hosts", "here " .. sshd.host_keys.ed25519 .. "\nhere " .. sshd.host_keys.ecdsa
+         .. "\nhere " .. sshd.host_keys.rsa .. "\nthere " .. keys.public("ed25519", "elsewhere") .. "\n")
+      agent:add(sshd.key_path, "-h", "here", "-H", list)
+      for _ = 1, 2 do
+         local session <close> = assert(dial(sshd, { agent = agent.path, known_hosts = sshd.known_hosts_path }))
+         assert.equal("publickey", session.info.auth)
+      end
+      -- A handle's connection is not spent by being bound to a session.
+      local handle <close> = assert(ssh.agent(agent.path))
+      for _ = 1, 2 do
+         local session <close> = assert(dial(sshd, { agent = handle }))
+         assert.equal("publickey", session.info.auth)
+         assert.equal(1, #assert(handle:identities()))
+      end
+      local restricted <close> = server.agent()
+      restricted:add(sshd.key_path, "-h", "there", "-H", list)
+      local session, err = dial(other, { agent = restricted.path })
+      assert.is_nil(session)
+      assert.equal("auth_failed", err.code)
+   end)
+
    it("session:auth_agent logs in step by step", function()
       agent:add(sshd.key_path)
       local fd = assert(socket.connect(sshd.host, sshd.port))

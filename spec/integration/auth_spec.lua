@@ -1,9 +1,11 @@
 -- Passwords, questions, several methods, banners: against real servers.
 
 local dial = require "spec.support.dial"
+local keys = require "spec.support.keys"
 local server = require "spec.support.server"
 local socket = require "moonssh_testing".socket
 local ssh = require "moonssh"
+local tmp = require "spec.support.tmp"
 
 -- A group of tests with a server of its own, pending where that cannot be started.
 local function with(kind, options, tests)
@@ -239,6 +241,166 @@ describe("asyncssh that wants a new password", function()
          end })
          assert.same({ "choose another" }, asked)
          assert.equal("password", session.info.auth)
+      end)
+   end)
+end)
+
+describe("asyncssh that asks nothing, then something, then nothing again", function()
+   local rounds = { { name = "nothing", prompts = {} }, { prompts = {} },
+      { prompts = { { text = "Code: ", echo = true, answer = "42" } } }, { prompts = {} } }
+   with("asyncssh", { methods = { "keyboard-interactive" }, rounds = rounds }, function(connect)
+      it("is answered each time", function()
+         local asked = {}
+         local session <close> = assert(connect{ interactive = function(name, _, prompts)
+            table.insert(asked, name .. #prompts)
+            return prompts[1] and { "42" } or nil
+         end })
+         assert.same({ "nothing0", "0", "1", "0" }, asked)
+         assert.equal("keyboard-interactive", session.info.auth)
+      end)
+   end)
+end)
+
+describe("npm's ssh2 that wants a new password", function()
+   with("npm", { methods = { "password" }, change_password = "choose another" }, function(connect)
+      it("gets one, by function, for the old one that a function gave", function()
+         local session <close> = assert(connect{
+            password = function() return "secret" end,
+            new_password = function(prompt) return prompt == "choose another" and "better" or nil end,
+         })
+         assert.equal("password", session.info.auth)
+      end)
+
+      it("is given none by a function that gives none", function()
+         local session, err = connect{ password = "secret", new_password = function() return nil end }
+         assert.is_nil(session)
+         assert.equal("auth_failed", err.code)
+         assert.matches("the server demands a new password: choose another", err.message, 1, true)
+      end)
+   end)
+end)
+
+describe("sshd that takes few tries", function()
+   with("sshd", { config = "MaxAuthTries 2" }, function(connect, running)
+      local agent, folder
+
+      setup(function()
+         agent, folder = server.agent(), tmp.dir()
+         for i = 1, 5 do
+            agent:add(keys.make(folder, "stranger" .. i, { type = "ed25519" }))
+         end
+      end)
+
+      teardown(function()
+         agent:stop()
+         folder:remove()
+      end)
+
+      it("gets the keys of identity before the agent's others, and no others where none are wanted", function()
+         for _, only in ipairs{ true, false } do
+            local session <close> = assert(connect{ identity = running.server.key_path, identities_only = only,
+               agent = agent.path })
+            assert.equal("publickey", session.info.auth)
+         end
+      end)
+
+      it("ends the session otherwise, and says why", function()
+         local session, err = connect{ identity = running.server.key_path .. ".pub", agent = agent.path,
+            identities_only = false }
+         assert.is_nil(session)
+         assert.equal("disconnected", err.code)
+         assert.matches("Too many authentication failures", err.message, 1, true)
+      end)
+
+      it("is not asked about a key twice", function()
+         local path = running.server.key_path
+         local session <close> = assert(connect{ identity = { folder:path("stranger1"), folder:path("stranger1"),
+            assert(ssh.key.load(folder:path("stranger1"))), path } })
+         assert.equal("publickey", session.info.auth)
+      end)
+   end)
+end)
+
+describe("sshd that trusts hosts", function()
+   local folder, host_key, sshd
+
+   setup(function()
+      folder = tmp.dir()
+      host_key = keys.make(folder, "host", { type = "ed25519" })
+      keys.make(folder, "rsa", { type = "rsa", bits = 2048 })
+      keys.make(folder, "locked", { type = "ecdsa", bits = 256, passphrase = "a phrase", rounds = 2 })
+      keys.make(folder, "stranger", { type = "ed25519" })
+      sshd = server.sshd{ authorized = {}, config = "HostbasedAuthentication yes\nIgnoreRhosts no\n"
+         .. "HostbasedUsesNameFromPacketOnly yes\n" }
+   end)
+
+   teardown(function()
+      sshd:stop()
+      folder:remove()
+   end)
+
+   -- A step-by-step session whose host key is accepted, for f.
+   local function with_session(f)
+      local fd = assert(socket.connect(sshd.host, sshd.port))
+      local session <close> = assert(ssh.session{ timeout = 60 })
+      assert(session:handshake(fd, { host = sshd.host, port = sshd.port, known_hosts = sshd.known_hosts_path }))
+      f(session)
+      session:close()
+      socket.close(fd)
+   end
+
+   it("lets in whom a host that it knows vouches for", function()
+      if not sshd.home then
+         pending("libnss-wrapper is not installed")
+         return
+      end
+      local lines = {}
+      for i, name in ipairs{ "host", "rsa", "locked" } do
+         lines[i] = "client.example " .. folder:read(name .. ".pub")
+      end
+      sshd.folder:write("home/.ssh/known_hosts", table.concat(lines), "600")
+      sshd.folder:write("home/.shosts", "client.example sun\n", "600")
+      local external = assert(ssh.key.external{ public = folder:read("rsa.pub"), sign = function(...)
+         return assert(ssh.key.load(folder:path("rsa"))):sign(...)
+      end })
+      for _, key in ipairs{ host_key, folder:path("rsa"), external, folder:path("locked"),
+         assert(ssh.key.load(host_key)) } do
+         with_session(function(session)
+            assert.is_true(session:auth_hostbased(sshd.user, key,
+               { host = "client.example", user = "sun", passphrase = "a phrase" }))
+            assert.equal("hostbased", session.info.auth)
+            assert.equal("ok\n", assert(session:run("echo ok")).stdout)
+         end)
+      end
+      for _, case in ipairs{ { host_key, "client.example", "moon" }, { host_key, "other.example", "sun" },
+         { folder:path("stranger"), "client.example", "sun" } } do
+         with_session(function(session)
+            local ok, err = session:auth_hostbased(sshd.user, case[1], { host = case[2], user = case[3] })
+            assert.is_nil(ok)
+            assert.equal("auth_failed", err.code)
+            assert.same({ "hostbased" }, err.tried)
+         end)
+      end
+   end)
+
+   it("is not asked with arguments that are none", function()
+      with_session(function(session)
+         for _, case in ipairs{
+            { "#1 to 'auth_hostbased'", nil, host_key }, { "#2 to 'auth_hostbased'", "u", nil },
+            { "unknown option 'hots'", "u", host_key, { hots = "x" } },
+            { "option 'host': the name is empty", "u", host_key, { host = "" } },
+            { "cannot hold a NUL", "u\0", host_key },
+         } do
+            local ok, message = pcall(session.auth_hostbased, session, table.unpack(case, 2, 4))
+            assert.is_false(ok)
+            assert.matches(case[1], message, 1, true)
+         end
+         local ok, err = session:auth_hostbased("u", folder:path("nothing"))
+         assert.is_nil(ok)
+         assert.equal("io", err.code)
+         ok, err = session:auth_hostbased("u", host_key .. ".pub")
+         assert.is_nil(ok)
+         assert.equal("key_format", err.code)
       end)
    end)
 end)

@@ -115,6 +115,38 @@ describe("an authentication request", function()
          testing.auth.signing_data("ID", "u", "alg", "BLOB"))
    end)
 
+   it("binds a key's signature to the server's host key where that is given", function()
+      local fields = string.pack(">Bs4s4s4", 1, "alg", "BLOB", "HOST KEY")
+      local method = "publickey-hostbound-v00@openssh.com"
+      assert.equal(string.pack(">s4", "ID") .. request("u", method, fields),
+         testing.auth.signing_data("ID", "u", "alg", "BLOB", "HOST KEY"))
+      accepted()
+      assert.is_true(auth:publickey("u", "alg", "BLOB", "SIG", "HOST KEY"))
+      assert.same({ request("u", method, fields .. string.pack(">s4", "SIG")) }, (auth:sent()))
+      assert.equal("success", auth:handle(SUCCESS).type)
+   end)
+
+   it("has a host vouch for its user", function()
+      local fields = string.pack(">s4s4s4s4", "alg", "BLOB", "client.example", "me")
+      assert.equal(string.pack(">s4", "ID") .. request("u", "hostbased", fields),
+         testing.auth.signing_data("ID", "u", "alg", "BLOB", nil, "client.example", "me"))
+      accepted()
+      assert.is_true(auth:hostbased("u", "alg", "BLOB", "SIG", "client.example", "me"))
+      assert.same({ request("u", "hostbased", fields .. string.pack(">s4", "SIG")) }, (auth:sent()))
+      -- No message 60 belongs to it.
+      local event, err = auth:handle(CHANGE_REQUEST)
+      assert.is_nil(event)
+      assert.equal("protocol", err)
+   end)
+
+   it("by a host has the host's name", function()
+      accepted()
+      local ok, err = auth:hostbased("u", "alg", "BLOB", "SIG", "", "me")
+      assert.is_nil(ok)
+      assert.equal("state", err)
+      assert.same({}, (auth:sent()))
+   end)
+
    it("opens keyboard-interactive and answers its prompts, concealed", function()
       accepted()
       assert.is_true(auth:interactive("u"))

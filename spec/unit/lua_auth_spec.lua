@@ -169,6 +169,46 @@ describe("a login", function()
       assert.equal("auth_failed", err.code)
    end)
 
+   describe("A13: to a server that binds signatures to its host key", function()
+      local offer = { ["server-sig-algs"] = "ssh-ed25519", ["publickey-hostbound@openssh.com"] = "0" }
+      local method = "publickey-hostbound-v00@openssh.com"
+
+      it("signs its host key along, in a request that says so", function()
+         local seen
+         local session <close> = assert(connect({ identity = keys.path("ed25519") }, function(request)
+            if request.method == method then
+               seen = request
+               return success
+            end
+         end, { ext_info = offer }))
+         assert.same({ method }, requests)
+         local signed, algorithm, blob, host_key, signature = wire.unpack("ossss", seen.rest)
+         local private = assert(ssh.key.load(keys.path("ed25519")))
+         assert.same({ true, "ssh-ed25519", private:blob(), peer.host_key:blob() },
+            { signed, algorithm, blob, host_key })
+         local data = wire.pack("s", session.info.session_id) .. wire.message("USERAUTH_REQUEST", "sssosss", seen.user,
+            "ssh-connection", method, true, algorithm, blob, host_key)
+         assert.is_true(private:verify(data, signature))
+         assert.equal("publickey", session.info.auth)
+      end)
+
+      it("asks about a key in the plain form first", function()
+         connect({ identity = { keys.path("ed25519"), keys.path("ecdsa") } }, function(request)
+            return request.method == method and failure() or nil
+         end, { ext_info = offer })
+         assert.same({ "none", "probe ssh-ed25519", method, "probe ecdsa-sha2-nistp256", method }, requests)
+      end)
+
+      it("does not where the version is another one", function()
+         for _, version in ipairs{ "", "1", "00", "0\0" } do
+            requests = {}
+            connect({ identity = keys.path("ed25519") }, never,
+               { ext_info = { ["publickey-hostbound@openssh.com"] = version } })
+            assert.same({ "sign ssh-ed25519" }, requests)
+         end
+      end)
+   end)
+
    describe("by an RSA key", function()
       local function algorithms(offer, answer)
          requests = {}
@@ -206,7 +246,8 @@ describe("a login", function()
          local fd = assert(socket.accept(listener, 60))
          local identities = string.pack(">BI4s4s4", 12, 1, key:blob(), "old")
          local signature = string.pack(">Bs4", 14, string.pack(">s4s4", "ssh-rsa", ("x"):rep(256)))
-         assert(socket.write(fd, string.pack(">s4s4", identities, signature)))
+         -- It does not know what session-bind is, either.
+         assert(socket.write(fd, string.pack(">s4s4s4", "\5", identities, signature)))
          local session, err = connect({ agent = agent }, never)
          socket.close(fd)
          socket.close(listener)
