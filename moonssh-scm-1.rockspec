@@ -75,6 +75,7 @@ build = {
          ["moonssh.keepalive"] = "lua/moonssh/keepalive.lua",
          ["moonssh.key"] = "lua/moonssh/key.lua",
          ["moonssh.known_hosts"] = "lua/moonssh/known_hosts.lua",
+         ["moonssh.krl"] = "lua/moonssh/krl.lua",
          ["moonssh.login"] = "lua/moonssh/login.lua",
          ["moonssh.loop"] = "lua/moonssh/loop/init.lua",
          ["moonssh.loop.copas"] = "lua/moonssh/loop/copas.lua",

@@ -32,6 +32,7 @@ local families = { any = true, inet = true, inet6 = true }
 ---@field session_timeout? number the session's timeout afterwards
 ---@field host_keys? string|string[]|fun(host: string, port: integer, key: moonssh.key, verdict: string): boolean
 ---@field known_hosts? string|string[]
+---@field revoked_host_keys? string|string[]
 ---@field host_key_alias? string
 ---@field config? string|moonssh.config|false ssh_config
 ---@field control_path? string|boolean the socket of a ControlMaster of OpenSSH, or true for that of ssh_config
@@ -48,6 +49,7 @@ local connect_options = args.join(Session.options, auth.options, {
    session_timeout = "number",
    host_keys = { "string", "table", "function" },
    known_hosts = { "string", "table" },
+   revoked_host_keys = { "string", "table" },
    host_key_alias = "string",
    config = { "string", "table", "boolean" },
    control_path = { "string", "boolean" },
@@ -121,6 +123,7 @@ local function check(options)
       or (config == true or type(config) == "table" and not configs.is(config))
          and "'config': a path, a configuration or false expected"
       or route_complaint(options)
+      or hostkey.files_complaint(options.revoked_host_keys, "revoked_host_keys")
       or port and (port < 1 or port > 65535) and "'port': a number from 1 to 65535 expected"
       or family and not families[family] and "'address_family': 'any', 'inet' or 'inet6' expected"
       or options.user and destinations.complaint("user", options.user) and "'user': not a login name"
@@ -251,6 +254,7 @@ local function attempt_once(target, options, sessions, limit)
       host_key_alias = options.host_key_alias,
       host_keys = options.host_keys or "strict",
       known_hosts = target.known,
+      revoked_host_keys = options.revoked_host_keys,
    }, limit)
    if ok then
       local login = login_options(options, target.user)

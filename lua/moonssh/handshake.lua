@@ -25,6 +25,7 @@ end
 ---@field host_key_alias? string
 ---@field host_keys? string|string[]|fun(host: string, port: integer, key: moonssh.key, verdict: string): boolean
 ---@field known_hosts? string|string[]
+---@field revoked_host_keys? string|string[]
 ---@field timeout? number
 
 local handshake_options = {
@@ -33,6 +34,7 @@ local handshake_options = {
    host_key_alias = "string",
    host_keys = { "string", "table", "function" },
    known_hosts = { "string", "table" },
+   revoked_host_keys = { "string", "table" },
    timeout = "number",
 }
 
@@ -40,6 +42,7 @@ local handshake_options = {
 local function order_host_keys(self, options)
    local hostkey = require "moonssh.hostkey"
    local complaint = hostkey.complaint(options.host_keys) or hostkey.files_complaint(options.known_hosts)
+      or hostkey.files_complaint(options.revoked_host_keys, "revoked_host_keys")
    if complaint then
       args.bad("handshake", 2, "option " .. complaint)
    elseif not options.known_hosts or self._options._algorithms or self._algorithms.host_key then
@@ -106,6 +109,8 @@ local function verify(self, options, limit)
       return nil, errors.closed("the session")
    elseif self.failure then
       return nil, self.failure
+   elseif ok == false then
+      return true
    elseif not ok then
       self._host_key_state = "rejected"
       self:_end(err)
@@ -148,12 +153,14 @@ function methods:handshake(socket, options, limit)
    ok, err = self:_await(host_key_asked, limit.at, nil, self, self)
    if not ok then
       return nil, err
-   elseif not (options.host_keys or options.known_hosts) then
+   elseif not (options.host_keys or options.known_hosts or options.revoked_host_keys) then
       return true
    end
    ok, err = verify(self, options, limit)
    if not ok then
       return nil, err
+   elseif not (options.host_keys or options.known_hosts) then
+      return true
    end
    return self:_await(first_kex_done, limit.at, nil, self, self)
 end

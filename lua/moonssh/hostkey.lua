@@ -33,12 +33,12 @@ function hostkey.complaint(policy)
    return "'host_keys': unknown policy"
 end
 
---- Why a value cannot be the option `known_hosts`, or nil.
+--- Why a value cannot be the option `known_hosts`, or of the name given, or nil.
 ---@return string?
-function hostkey.files_complaint(option)
+function hostkey.files_complaint(option, name)
    for _, path in ipairs(type(option) == "table" and not known_hosts.is(option) and option or {}) do
       if type(path) ~= "string" then
-         return "'known_hosts': a list of paths expected"
+         return ("'%s': a list of paths expected"):format(name or "known_hosts")
       end
    end
 end
@@ -178,20 +178,20 @@ local function ask(context, f, verdict, limit)
       { verdict = verdict, cause = not ok and answer or nil })
 end
 
--- What stands against a key whatever the policy says: the limits that ssh_config sets.
-local function objection(context)
+-- What stands against a key whatever the policy says: the files of revoked keys, and the limits that ssh_config sets.
+local function objection(context, revoked_files)
    local trust = context.trust
+   revoked_files = revoked_files or trust.revoked
    if trust.rsa_bits and context.key.type:find("^ssh%-rsa") and context.key.bits < trust.rsa_bits then
       return refusal("host_key_rejected", ("the host key of %s is of %d bits, fewer than the %d of RequiredRSASize")
          :format(where(context.host, context.port), context.key.bits, trust.rsa_bits), context)
-   elseif trust.revoked then
-      local is_revoked, err = revoked.check(trust.revoked, context.key)
-      if err then
-         return err
-      elseif is_revoked then
+   elseif revoked_files then
+      local path, err = revoked.find(revoked_files, context.key._core)
+      if path then
          return refusal("host_key_revoked", ("the host key %s of %s is revoked by %s"):format(context.fingerprint,
-            where(context.host, context.port), errors.escape(trust.revoked)), context, { path = trust.revoked })
+            where(context.host, context.port), errors.escape(path)), context, { path = path })
       end
+      return err
    end
 end
 
@@ -239,11 +239,13 @@ local function decide(context, options, limit)
    return nil, verdict_error(context, known, verdict, line, path)
 end
 
---- Judges the key that a session's server has shown. It does not answer the session's question.
+--- Judges the key that a session's server has shown. It does not answer the session's question. Without a policy and
+--- known_hosts only what is revoked is looked at, and the question is left open.
 ---@param session table
----@param options { host: string?, port: integer?, host_keys: any, known_hosts: any, host_key_alias: string? }
+---@param options { host: string?, port: integer?, host_keys: any, known_hosts: any, host_key_alias: string?,
+---   revoked_host_keys: string|string[]|nil }
 ---@param deadline number|{ at: number? }|nil moved by the time the user's function takes
----@return true|nil
+---@return boolean|nil accepted false: not decided
 ---@return table? err
 function hostkey.verify(session, options, deadline)
    local host_key, err = key.from_blob(session._host_key_blob)
@@ -260,9 +262,11 @@ function hostkey.verify(session, options, deadline)
       fingerprint = host_key:fingerprint(),
       trust = session._options._trust or {},
    }
-   err = objection(context)
+   err = objection(context, options.revoked_host_keys)
    if err then
       return nil, err
+   elseif not (options.host_keys or options.known_hosts) then
+      return false
    end
    local ok
    ok, err = decide(context, options, deadlines.of(deadline))

@@ -141,14 +141,14 @@ local function parse(text, ask, name, path)
    return nil, errors.from_core(code, ("%s: %s"):format(name, message))
 end
 
--- The text of a key file.
+-- The text of a key file, and whether others than its owner, who is us, may get at it.
 local function read(path)
-   local text, _, message, errno = core.file.read(path, MAX_FILE)
+   local text, mode, message, errno = core.file.read(path, MAX_FILE)
    if not text then
       return nil, errors.new("io", ("cannot read key file %s: %s"):format(path, message),
          { path = path, errno = errno, missing = errno == core.file.ENOENT })
    end
-   return text
+   return text, message == core.file.uid() and mode & tonumber("077", 8) ~= 0 and mode
 end
 
 -- The public half that an encrypted file in OpenSSH's format shows, or nil.
@@ -161,18 +161,23 @@ end
 
 --- What a private key file says without its passphrase: the key, if it needs none; else the public half, where the
 --- file or the ".pub" beside it shows it, and true for being locked.
+--- As in ssh, a private key of ours that others may read is none.
 ---@param path string
 ---@return moonssh.key|nil
 ---@return boolean|table locked, or err
 function key.peek(path)
-   local text, err = read(path)
-   if not text then
-      err.path = path
-      return nil, err
+   local text, open_mode = read(path)
+   local found, err
+   if text then
+      found, err = parse(text, nil, path, path)
+   else
+      open_mode.path = path
+      return nil, open_mode
    end
-   local found
-   found, err = parse(text, nil, path, path)
-   if found then
+   if open_mode and (found and found.private or err and err.code == "passphrase") then
+      return nil, errors.new("key_format", ("%s: its permissions, %04o, are too open: others may read this private key")
+         :format(path, open_mode), { path = path, permissions = open_mode })
+   elseif found then
       return found, false
    elseif err.code ~= "passphrase" then
       err.path = path

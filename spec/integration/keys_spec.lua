@@ -73,6 +73,25 @@ describe("sshd lets us in", function()
       end
    end
 
+   it("F4: but not with a private key that others may read, as ssh does not", function()
+      for _, mode in ipairs{ "640", "604", "610", "602" } do
+         for _, passphrase in ipairs{ false, PASSPHRASE } do
+            local path = converted(kinds[1], "OpenSSH", passphrase or nil)
+            process.check{ "chmod", mode, path }
+            local session, err = dial(sshd, { identity = path, passphrase = PASSPHRASE })
+            assert.is_nil(session)
+            assert.equal("key_format", err.code)
+            assert.equal(("%s: its permissions, 0%s, are too open: others may read this private key"):format(path,
+               mode), err.message)
+            local ours = process.run{ "ssh-keygen", "-y", "-P", passphrase or "", "-f", path }
+            assert.is_true(ours.status ~= 0)
+            -- Whoever loads it by hand knows what they do.
+            logs_in{ identity = assert(ssh.key.load(path, PASSPHRASE)) }
+            os.remove(path)
+         end
+      end
+   end)
+
    it("with a key handle", function()
       logs_in{ identity = assert(ssh.key.load(paths.rsa)) }
    end)
