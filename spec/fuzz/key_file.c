@@ -9,7 +9,7 @@ static void write_and_read(mssh_mem *mem, const mssh_key *key)
 
     mssh_buf_init(&out, mem, 1 << 20);
     if (mssh_key_is_private(key)) {
-        fuzz_require(mssh_key_export(key, MSSH_SLICE_EMPTY, MSSH_SLICE_EMPTY, &out) == 0);
+        fuzz_require(mssh_key_export(key, MSSH_KEY_OPENSSH, MSSH_SLICE_EMPTY, MSSH_SLICE_EMPTY, &out) == 0);
         fuzz_require(mssh_key_parse_file(mem, mssh_buf_slice(&out), MSSH_SLICE_EMPTY, &again, NULL) == 0);
         fuzz_require(mssh_slice_equals(mssh_key_blob(key), mssh_key_blob(again)));
     } else {
