@@ -124,6 +124,18 @@ static bool take_kdf(ppk *file)
            take_hex(file, "Argon2-Salt", &file->salt);
 }
 
+/* Why a part could not be taken: it is out of form, unless memory has run out. */
+static int untaken(const ppk *file, const char *what, mssh_failure *failure)
+{
+    const mssh_buf *const bufs[] = {&file->public_blob, &file->salt, &file->text, &file->mac};
+
+    for (size_t i = 0; i < sizeof bufs / sizeof bufs[0]; i++)
+        if (bufs[i]->error == MSSH_ERR_MEMORY)
+            return mssh_fail(failure, MSSH_ERR_MEMORY, 0, "out of memory");
+    return mssh_fail(failure, MSSH_ERR_KEY_FORMAT, 0,
+                     "damaged PuTTY key file: its %s is cut short or out of form", what);
+}
+
 static int read_fields(ppk *file, mssh_failure *failure)
 {
     char shown[64];
@@ -137,17 +149,17 @@ static int read_fields(ppk *file, mssh_failure *failure)
     }
     if (!take(file, "Encryption", &file->encryption) || !take(file, "Comment", &file->comment) ||
         !take_base64(file, "Public-Lines", &file->public_blob))
-        return damaged(failure, "its public part is cut short or out of form");
+        return untaken(file, "public part", failure);
     file->encrypted = !mssh_slice_is(file->encryption, "none");
     if (file->encrypted && !mssh_slice_is(file->encryption, "aes256-cbc"))
         return mssh_fail(failure, MSSH_ERR_KEY_FORMAT, 0,
                          "PuTTY key file with a cipher not supported: \"%s\"",
                          mssh_escape(shown, sizeof shown, file->encryption.data, file->encryption.len));
     if (file->encrypted && file->version == 3 && !take_kdf(file))
-        return damaged(failure, "its key derivation is cut short or out of form");
+        return untaken(file, "key derivation", failure);
     if (!take_base64(file, "Private-Lines", &file->text) || !take_hex(file, "Private-MAC", &file->mac) ||
         file->rest.len != 0)
-        return damaged(failure, "its private part is cut short or out of form");
+        return untaken(file, "private part", failure);
     if (file->encrypted && mssh_buf_len(&file->text) % BLOCK_LEN != 0)
         return damaged(failure, "its private part is no multiple of the cipher's block");
     return 0;

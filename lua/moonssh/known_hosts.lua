@@ -264,8 +264,10 @@ local function entries_of(self, name, authorities)
    local found = {}
    for i, path in ipairs(self.paths) do
       for number, text in ipairs(self._lines[i]) do
-         local entry = may_match(text, name) and parse_line(text)
-         if entry and (entry.marker == "cert-authority") == authorities and matches(entry, name) then
+         -- The marker first: a hashed name costs more to look at.
+         local wanted = (text:find("^[ \t]*@cert%-authority[ \t]") ~= nil) == authorities
+         local entry = wanted and may_match(text, name) and parse_line(text)
+         if entry and matches(entry, name) then
             entry.path, entry.line = path, number
             found[#found + 1] = entry
          end
@@ -415,7 +417,8 @@ function known_hosts.line(host, port, host_key, options)
    if host == "" or host:find("[%c%s,#|!*?@\127-\255]") then
       args.bad("add", 1, "host name with a character that cannot stand in known_hosts")
    end
-   local blob = key.blob_of("add", 3, host_key)
+   -- Of a certificate it is the key in it that is known: its authority stands for the rest.
+   local blob = key.is(host_key) and host_key._plain or key.blob_of("add", 3, host_key)
    if options and options.hash then
       local salt = core.random(SALT_LENGTH)
       name = ("|1|%s|%s"):format(core.base64_encode(salt), core.base64_encode(hash_name(name, salt)))

@@ -3,6 +3,7 @@
 local key = require "moonssh.key"
 local keygen = require "spec.support.keys"
 local process = require "spec.support.process"
+local testing = require "moonssh_testing"
 local tmp = require "spec.support.tmp"
 
 local PASSPHRASE = "a passphrase"
@@ -136,6 +137,25 @@ describe("a PuTTY key file", function()
       local none, err = key.load(path)
       assert.is_nil(none)
       assert.equal(path .. ': key type not supported: "ssh-ed448"', err.message)
+   end)
+
+   it("gives its memory back, also where there is none", function()
+      local text = contents(converted("rsa2048", "version=3,memory=8,passes=1", true))
+      local n = 0
+      local found
+      repeat
+         n = n + 1
+         local memory = testing.heap.new(n)
+         local loaded, code = testing.keys.parse_file(text, PASSPHRASE, memory)
+         if loaded then
+            loaded:close()
+         else
+            assert.equal("memory", code)
+         end
+         found = loaded ~= nil
+         assert.equal(0, memory:in_use())
+      until found
+      assert.is_true(n > 6)
    end)
 
    it("has a MAC over its comment and its type, too", function()
