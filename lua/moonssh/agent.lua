@@ -279,14 +279,22 @@ function Agent:identities(timeout)
    return list
 end
 
---- Tells the agent which session this connection signs for (session-bind@openssh.com): with that an agent can hold keys
---- that are for certain hosts only. An agent that does not know it refuses, and is none the worse.
----@param bound { host_key: string, session_id: string, signature: string }
+--- Tells the agent which session this connection is for (session-bind@openssh.com), to sign a login or to be forwarded:
+--- with that an agent can hold keys that are for certain hosts only. An agent that does not know it refuses, and is
+--- none the worse.
+---@param session table
+---@param forwarded boolean
+---@param timeout number|nil
 ---@return boolean|nil
 ---@return table? err
-function Agent:_bind(bound, timeout)
-   local kind, err = request(self, string.pack(">Bs4s4s4s4B", EXTENSION, "session-bind@openssh.com", bound.host_key,
-      bound.session_id, bound.signature, 0), timeout and loop.now() + timeout)
+function Agent:_bind(session, forwarded, timeout)
+   local signature = session._core:host_signature()
+   if signature == "" then
+      return false
+   end
+   local kind, err = request(self, string.pack(">Bs4s4s4s4B", EXTENSION, "session-bind@openssh.com",
+      session._host_key_blob, session._core:info().session_id, signature, forwarded and 1 or 0),
+      timeout and loop.now() + timeout)
    if not kind then
       return nil, err
    end

@@ -126,6 +126,17 @@ end
 
 -- Relaying -----------------------------------------------------------------------------------------------------------
 
+-- A connection to the local agent, which is told that it is forwarded, and where: it then shows no key that is not for
+-- that way. One that ends the connection over it gets another, without.
+local function open_local(self)
+   local agent, err = agents.open(self.path)
+   if agent and agent:_bind(self.channel._session, true) == nil then
+      agent:close()
+      agent, err = agents.open(self.path)
+   end
+   return agent, err
+end
+
 -- Asks the local agent for what was queued, one after the other. An agent that fails is not asked again: a new
 -- connection would lack what this one was told.
 local function relay(self)
@@ -133,7 +144,7 @@ local function relay(self)
       local request <close> = table.remove(self.relayed, 1)
       local err
       if not self.agent and not self.broken then
-         self.agent, err = agents.open(self.path)
+         self.agent, err = open_local(self)
       end
       local answer
       if self.agent and not self.broken then

@@ -63,16 +63,6 @@ function auth.check_options(fname, index, options)
    end
 end
 
--- What an agent is told of a session.
-local function bound_to(session)
-   local signature = session._core:host_signature()
-   return signature ~= "" and {
-      host_key = session._host_key_blob,
-      session_id = session._core:info().session_id,
-      signature = signature,
-   } or nil
-end
-
 --- Tries what the options hold, in the order of `preferred_auth` as far as the server allows it.
 ---@param session table
 ---@param options table see `auth.options`; user is required
@@ -81,7 +71,7 @@ end
 ---@return table? err
 function auth.authenticate(session, options, deadline)
    local limit = deadlines.of(deadline)
-   local found <close> = credentials.collect(options, bound_to(session), limit)
+   local found <close> = credentials.collect(options, session, limit)
    if #found.candidates == 0 and found.problems[1] and not (options.password or options.interactive) then
       return nil, errors.with(found.problems[1], { tried = {}, methods = {} })
    end
@@ -91,7 +81,7 @@ end
 -- --- single methods
 
 local function single(session, user, options, method, limit)
-   local found <close> = credentials.collect(options, bound_to(session), limit)
+   local found <close> = credentials.collect(options, session, limit)
    local login = Login.new(session, user, options, found, limit)
    login.direct = #found.candidates <= 1
    if method == "publickey" and not found.candidates[1] then

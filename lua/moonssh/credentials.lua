@@ -75,7 +75,7 @@ local function note(self, err)
 end
 
 -- The agent's keys by their blobs, asked for once. The connection is this login's own: it is bound to the session.
-local function ask_agent(self, option, bound, limit)
+local function ask_agent(self, option, session, limit)
    self.held = {}
    if not option then
       return
@@ -86,8 +86,8 @@ local function ask_agent(self, option, bound, limit)
    else
       self.agent, err = agents.open(option ~= true and option or nil)
    end
-   if self.agent and bound then
-      local answered, problem = self.agent:_bind(bound, time_left(limit))
+   if self.agent and session then
+      local answered, problem = self.agent:_bind(session, false, time_left(limit))
       if answered == nil and problem.code ~= "agent" then
          self.agent:close()
          self.agent, err = nil, problem
@@ -216,14 +216,14 @@ end
 
 --- Collects what the options name; it reads the key files and asks the agent, but for no passphrase.
 ---@param options { identity: any, identities_only: boolean?, certificate: any, agent: any, passphrase: any }
----@param bound { host_key: string, session_id: string, signature: string }|nil what an agent is told of the session
+---@param session table|nil the one to log in, which an agent is told of
 ---@param limit { at: number? }
 ---@return moonssh.credentials
-function credentials.collect(options, bound, limit)
+function credentials.collect(options, session, limit)
    local self = setmetatable({ candidates = {}, problems = {}, seen = {}, unlocked = {} }, Credentials)
    self.passphrase = options.passphrase
    collect_certificates(self, options.certificate)
-   ask_agent(self, options.agent, bound, limit)
+   ask_agent(self, options.agent, session, limit)
    local identity = options.identity
    if type(identity) == "string" or key.is(identity) then
       identity = { identity }

@@ -127,6 +127,16 @@ describe("with an agent", function()
       assert.equal("auth_failed", err.code)
    end)
 
+   it("that is forwarded shows no key that is for another way only", function()
+      local list = folder:write("known_hosts", "here " .. sshd.host_keys.ed25519 .. "\nhere " .. sshd.host_keys.ecdsa
+         .. "\nhere " .. sshd.host_keys.rsa .. "\n")
+      agent:add(sshd.key_path, "-h", "here", "-H", list)
+      agent:add(sshd.key_paths.ecdsa)
+      local session <close> = assert(dial(sshd, { agent = agent.path, forward_agent = true }))
+      local shown = assert(session:run("ssh-add -L")).stdout
+      assert.equal(keys.public("ecdsa") .. "\n", shown)
+   end)
+
    it("session:auth_agent logs in step by step", function()
       agent:add(sshd.key_path)
       local fd = assert(socket.connect(sshd.host, sshd.port))

@@ -36,13 +36,6 @@ describe("an agent channel without handlers", function()
       folder:remove()
    end)
 
-   -- The local agent's end of the connection.
-   local function accept()
-      fd = waiting.await(function()
-         return socket.accept(listener, 0)
-      end, "a connection to the agent")
-   end
-
    -- What the local agent gets, `length` bytes or to the end of file.
    local function received(length)
       local text = ""
@@ -57,6 +50,21 @@ describe("an agent channel without handlers", function()
    local function says(payload)
       assert(socket.write(fd, frame(payload), 60))
       session:wake()
+   end
+
+   -- The local agent's end of the connection, over which it is told first that it is forwarded. It need not know what
+   -- that is.
+   local function accept()
+      fd = waiting.await(function()
+         return socket.accept(listener, 0)
+      end, "a connection to the agent")
+      local told = received(4)
+      local length = 4 + string.unpack(">I4", told)
+      told = told .. (#told < length and received(length - #told) or "")
+      local kind, name, host_key, _, _, forwarded = string.unpack(">Bs4s4s4s4B", told, 5)
+      assert.same({ 27, "session-bind@openssh.com", link.session:host_key():blob(), 1 },
+         { kind, name, host_key, forwarded })
+      says(FAILURE)
    end
 
    it("is relayed to the local agent, frame by frame as they are", function()
