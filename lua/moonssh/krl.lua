@@ -34,13 +34,16 @@ local function take(format, data, place)
    return table.unpack(values, 2, values.n)
 end
 
--- The strings in data, each given to f.
+-- The strings in data, each given to f: there may be millions.
 local function each_string(data, f)
-   local place = 1
-   while place <= #data do
-      local text
-      text, place = take(">s4", data, place)
-      f(text)
+   local place, last = 1, #data
+   while place <= last do
+      local length = last - place >= 3 and string.unpack(">I4", data, place) or math.huge
+      if length > last - place - 3 then
+         wrong("cut short")
+      end
+      f(data:sub(place + 4, place + 3 + length))
+      place = place + 4 + length
    end
 end
 
