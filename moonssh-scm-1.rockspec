@@ -97,6 +97,7 @@ build = {
          ["moonssh.requests"] = "lua/moonssh/requests.lua",
          ["moonssh.revoked"] = "lua/moonssh/revoked.lua",
          ["moonssh.route"] = "lua/moonssh/route.lua",
+         ["moonssh.scp"] = "lua/moonssh/scp.lua",
          ["moonssh.session"] = "lua/moonssh/session.lua",
          ["moonssh.settings"] = "lua/moonssh/settings.lua",
          ["moonssh.sftp"] = "lua/moonssh/sftp.lua",

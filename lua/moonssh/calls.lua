@@ -189,6 +189,31 @@ function methods:dial_unix(path, options)
       string.pack(">s4s4I4", path, "", 0))
 end
 
+--- Copies a file from the server by SCP, for devices without SFTP. With `recursive` a tree: `path` is then the name of
+--- its top here. It is written under another name and renamed when it is complete. → true | nil, err (`sftp` for what
+--- the server says, `io` for a local file, `protocol`, `limit`; `path`)
+---@param remote string
+---@param path string
+---@param options? moonssh.scp_options
+---@return true|nil
+---@return moonssh.error? err
+function methods:scp_get(remote, path, options)
+   check(self, "scp_get", true)
+   return require "moonssh.scp".get(self, remote, path, options)
+end
+
+--- Copies a file, or with `recursive` a tree, to the server by SCP. Where `remote` is a folder, it goes into it. An
+--- error of one file of a tree does not end the others; the first is given at the end. → true | nil, err
+---@param path string
+---@param remote string
+---@param options? moonssh.scp_options
+---@return true|nil
+---@return moonssh.error? err
+function methods:scp_put(path, remote, options)
+   check(self, "scp_put", true)
+   return require "moonssh.scp".put(self, path, remote, options)
+end
+
 --- Starts SFTP on a channel of its own. → sftp | nil, err
 ---@param options? { timeout: number, channels: integer } how many channels a large file may be sent over (default 8)
 ---@return moonssh.sftp|nil

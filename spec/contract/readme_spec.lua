@@ -81,7 +81,8 @@ describe("the README", function()
 
    it("has blocks that are Lua, each of which is run below", function()
       local words = { "uname -a", "err.methods", "ssh.session()", '"sort"', "tail -f", "session:dial", "session:sftp()",
-         "ssh.spawn", "ssh.map", "ssh.fleet", "callback_set", "authagent_sign", "ssh.key.load", "ssh.config(" }
+         "session:scp_put", "ssh.spawn", "ssh.map", "ssh.fleet", "callback_set", "authagent_sign", "ssh.key.load",
+         "ssh.config(" }
       local list = blocks()
       assert.equal(#words, #list)
       for i, code in ipairs(list) do
@@ -149,6 +150,17 @@ describe("the README", function()
       assert.equal("text", folder:read("got"))
       assert.same({ 4, 4, n = 2 }, said[1])
       assert.equal(3, #said)
+   end)
+
+   it("copies by SCP", function()
+      local session <close> = assert(dial(sshd))
+      folder:write("startup.cfg", "text")
+      run("session:scp_put", { session = session }, function(code)
+         return (code:gsub('"([%w/]*%.cfg)"', function(name)
+            return ("%q"):format(folder:path(name == "/tmp/startup.cfg" and "up.cfg" or name))
+         end))
+      end)
+      assert.equal("text", folder:read("backup.cfg"))
    end)
 
    it("runs tasks", function()
