@@ -245,6 +245,8 @@ function session:negotiation() end
 function session:fail(code, message, reason) end
 function session:disconnect(reason, message) end
 function session:stage() end
+--- Gives back the storage of buffers that hold nothing.
+function session:trim() end
 --- A new table with the fields of session.info that the core knows; names that are not negotiated (a MAC beside an AEAD cipher) are nil.
 function session:info() end
 function session:host_key() end

@@ -69,6 +69,12 @@ static int session_stage(lua_State *L)
     return 1;
 }
 
+static int session_trim(lua_State *L)
+{
+    mssh_transport_trim(transport_of(mssh_lua_session_check(L)));
+    return 0;
+}
+
 static int session_negotiation(lua_State *L)
 {
     const mssh_lua_session *self = mssh_lua_session_check(L);
@@ -199,6 +205,7 @@ static int session_trace_next(lua_State *L)
 const luaL_Reg mssh_lua_session_info_methods[] = {
     {"info", session_info},
     {"stage", session_stage},
+    {"trim", session_trim},
     {"negotiation", session_negotiation},
     {"host_key", session_host_key},
     {"server_sig_algs", session_server_sig_algs},

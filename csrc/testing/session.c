@@ -196,6 +196,13 @@ static int session_tick(lua_State *L)
     return 0;
 }
 
+/* session:trim(): gives back what holds nothing */
+static int session_trim(lua_State *L)
+{
+    mssh_transport_trim(mssh_session_transport(check(L)));
+    return 0;
+}
+
 /* session:deadline() -> milliseconds, nil for never */
 static int session_deadline(lua_State *L)
 {
@@ -297,6 +304,7 @@ static const luaL_Reg methods[] = {
     {"queued", session_queued},
     {"tick", session_tick},
     {"deadline", session_deadline},
+    {"trim", session_trim},
     {"fail", session_fail},
     {"failure", session_failure},
     {"authenticated", session_authenticated},

@@ -34,6 +34,18 @@ void mssh_packet_in_free(mssh_packet_in *in)
     in->length = 0;
 }
 
+void mssh_packet_in_trim(mssh_packet_in *in)
+{
+    if (in->taken > 0 || mssh_buf_len(&in->bytes) > 0)
+        return;
+    mssh_buf_free(&in->bytes);
+    mssh_buf_free(&in->plain);
+    if (mssh_buf_len(&in->original) == 0)
+        mssh_buf_free(&in->original);
+    in->read_size = READ_LEAST;
+    in->n_small = 0;
+}
+
 /* Bytes of the packet begun that are still to come; 0 while that is not known. */
 static size_t missing(const mssh_packet_in *in)
 {

@@ -60,6 +60,9 @@ void mssh_packet_in_release(mssh_packet_in *in);
  * *failure. */
 int mssh_packet_in_accept(mssh_packet_in *in, mssh_failure *failure);
 
+/* Gives back what holds nothing. */
+void mssh_packet_in_trim(mssh_packet_in *in);
+
 /* Takes new keys into use with the packet after the one handed out; owns them. */
 void mssh_packet_in_rekey(mssh_packet_in *in, mssh_seal *seal, mssh_inflate *inflate, bool reset_seq);
 

@@ -122,6 +122,16 @@ void mssh_packet_out_done(mssh_packet_out *out, size_t len)
     }
 }
 
+void mssh_packet_out_trim(mssh_packet_out *out)
+{
+    if (mssh_buf_len(&out->bytes) > 0)
+        return;
+    mssh_buf_free(&out->bytes);
+    mssh_buf_free(&out->deflated);
+    out->most = 0;
+    out->n_small = 0;
+}
+
 void mssh_packet_out_rekey(mssh_packet_out *out, mssh_seal *seal, mssh_deflate *deflate, bool reset_seq)
 {
     mssh_seal_free(out->seal);

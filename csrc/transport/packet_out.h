@@ -39,6 +39,9 @@ int mssh_packet_out_send(mssh_packet_out *out, mssh_slice head, mssh_slice body,
 /* Drops the first `len` bytes: they were sent. */
 void mssh_packet_out_done(mssh_packet_out *out, size_t len);
 
+/* Gives back what holds nothing. */
+void mssh_packet_out_trim(mssh_packet_out *out);
+
 /* Takes new keys into use with the next packet; owns them. */
 void mssh_packet_out_rekey(mssh_packet_out *out, mssh_seal *seal, mssh_deflate *deflate, bool reset_seq);
 

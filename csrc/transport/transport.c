@@ -419,6 +419,16 @@ uint64_t mssh_transport_deadline(const mssh_transport *t)
     return t->keys_since_ms + t->options.rekey_ms;
 }
 
+void mssh_transport_trim(mssh_transport *t)
+{
+    mssh_packet_in_trim(&t->in);
+    mssh_packet_out_trim(&t->out);
+    if (mssh_buf_len(&t->held) == 0)
+        mssh_buf_free(&t->held);
+    if (mssh_buf_len(&t->trace) == 0)
+        mssh_buf_free(&t->trace);
+}
+
 int mssh_transport_rekey(mssh_transport *t)
 {
     if (t->failure.code != 0)

@@ -158,6 +158,10 @@ void mssh_transport_tick(mssh_transport *transport, uint64_t now_ms);
 /* When tick should be called next, in the same clock; UINT64_MAX for never. */
 uint64_t mssh_transport_deadline(const mssh_transport *transport);
 
+/* Gives back the storage of buffers that hold nothing, for a session that is to be quiet for a while. It is
+ * taken anew when there is need. */
+void mssh_transport_trim(mssh_transport *transport);
+
 /* Starts a key exchange now; nothing when one is under way. MSSH_ERR_STATE before the user is authenticated:
  * OpenSSH's server takes part in none until then. Nor is one started by the limits before that; one that the
  * peer starts is. */

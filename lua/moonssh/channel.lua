@@ -545,6 +545,7 @@ function Channel:close()
    end
    pump.touch(session, self)
    session:_send_now()
+   session:_trim()
 end
 
 Channel.__close = Channel.close

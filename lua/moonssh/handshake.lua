@@ -338,7 +338,10 @@ function methods:authenticate(options, limit)
    local deadline = limit or self:_deadline(options)
    local _ <close> = logging_in(self)
    local _ <close> = loop.bind(self._loop)
-   return auth.authenticate(self, options, deadline)
+   local ok
+   ok, err = auth.authenticate(self, options, deadline)
+   self:_trim()
+   return ok, err
 end
 
 return methods

@@ -33,6 +33,7 @@ local function check(session, state)
    local received = session._core:info().bytes_received
    if received ~= state.received then
       state.received, state.unanswered = received, 0
+      session:_trim()
       return 0
    elseif state.unanswered >= state.count then
       give_up(session, state.count)

@@ -508,6 +508,13 @@ function Session:_finish_close()
    end
 end
 
+--- Gives back memory that a session without anything to do needs not.
+function Session:_trim()
+   if not self.closed and not self._inline then
+      self._core:trim()
+   end
+end
+
 --- Called at the login.
 function Session:_start_keepalive()
    keepalive.start(self)

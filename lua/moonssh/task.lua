@@ -3,33 +3,42 @@
 local args = require "moonssh.args"
 local errors = require "moonssh.errors"
 local loop = require "moonssh.loop"
+local builtin = require "moonssh.loop.poll"
 
 ---@class moonssh.task
 ---@field closed boolean whether it has ended
 local Task = { __name = "moonssh.task" }
-Task.__index = Task
 
 local task = {}
 
--- What a task and its fiber share. The fiber does not hold the task, so that one whose handle was dropped can be told
--- from one that somebody may still ask.
-local function finish(state)
-   return function(fiber)
-      local results = fiber.results
-      state.done, state.results = true, results
-      state.failed = results ~= nil and not results[1]
-      for token, adapter in pairs(state.waiting) do
-         adapter.unpark(token)
-      end
-      if state.handle then
-         local handle = state.handle[1]
-         if handle then
-            handle.closed = true
-         end
-      end
-      if state.failed and state.dropped then
-         loop.report(errors.thrown(results[2].cause, results[2].traceback), results[2].traceback)
-      end
+-- A task is a handle of its fiber, which does not hold it: so one whose handle was dropped can be told from one that
+-- somebody may still ask.
+function Task.__index(self, key)
+   if key == "closed" then
+      return self[1].done or false
+   end
+   return Task[key]
+end
+
+local function loop_of(fiber)
+   return fiber.face or builtin
+end
+
+local function has_failed(fiber)
+   return fiber.results and not fiber.results[1]
+end
+
+local function report(fiber)
+   local failure = fiber.results[2]
+   loop.report(errors.thrown(failure.cause, failure.traceback), failure.traceback)
+end
+
+local function finish(fiber)
+   for token, adapter in pairs(fiber.waiting or {}) do
+      adapter.unpark(token)
+   end
+   if fiber.dropped and has_failed(fiber) then
+      report(fiber)
    end
 end
 
@@ -39,47 +48,43 @@ end
 ---@return moonssh.task
 function task.spawn(f, ...)
    args.check("spawn", 1, f, "function")
-   local state = { waiting = {} }
-   local self = setmetatable({ closed = false, _state = state }, Task)
-   state.handle = setmetatable({ self }, { __mode = "v" })
-   self._loop = loop.current()
-   self._fiber = self._loop.spawn(f, finish(state), ...)
-   return self
+   return setmetatable({ loop.current().spawn(f, finish, ...) }, Task)
 end
 
 local function check(self, name)
    if getmetatable(self) ~= Task then
       args.raise(("calling '%s' on bad self (task expected, got %s)"):format(name, type(self)))
    end
-   return self._state
+   return self[1]
 end
 
 --- Waits for its end. → its results | nil, err: what it threw, `cancelled`, or `timeout`.
 ---@param timeout? number
 ---@return any ...
 function Task:wait(timeout)
-   local state = check(self, "wait")
+   local fiber = check(self, "wait")
    args.optional("wait", 1, timeout, "number")
-   if not state.done then
+   if not fiber.done then
       loop.may_wait()
-      if self._loop.running() == self._fiber then
+      if loop_of(fiber).running() == fiber then
          args.raise("a task cannot wait for itself")
       end
       local adapter = loop.current()
       local token = adapter.token()
       local deadline = timeout and adapter.now() + timeout
-      state.waiting[token] = adapter
-      while not state.done do
+      fiber.waiting = fiber.waiting or {}
+      fiber.waiting[token] = adapter
+      while not fiber.done do
          local left = deadline and deadline - adapter.now()
          if left and left <= 0 then
-            state.waiting[token] = nil
+            fiber.waiting[token] = nil
             return nil, errors.timeout("read")
          end
          adapter.park(token, left)
       end
    end
-   state.retrieved = true
-   local results = state.results
+   fiber.retrieved = true
+   local results = fiber.results
    if not results then
       return nil, errors.new("cancelled", "the task was cancelled")
    elseif not results[1] then
@@ -90,18 +95,18 @@ end
 
 --- Ends it at its next wait, closing its <close> variables.
 function Task:cancel()
-   check(self, "cancel")
-   self._loop.cancel_fiber(self._fiber)
+   local fiber = check(self, "cancel")
+   loop_of(fiber).cancel_fiber(fiber)
 end
 
 Task.__close = Task.cancel
 
 -- An error that nobody asked for is not lost with the handle.
 function Task:__gc()
-   local state = self._state
-   state.dropped = true
-   if state.failed and not state.retrieved then
-      loop.report(errors.thrown(state.results[2].cause, state.results[2].traceback), state.results[2].traceback)
+   local fiber = self[1]
+   fiber.dropped = true
+   if has_failed(fiber) and not fiber.retrieved then
+      report(fiber)
    end
 end
 

@@ -86,3 +86,6 @@ local figure = compare{
    end,
 }
 print(("moonssh %.2f (after start-up), ssh %.2f (whole process)"):format(figure.moonssh, figure.ssh))
+
+print("\nmany at once, in one process")
+assert(os.execute(arg[-1] .. " spec/bench/many.lua"))

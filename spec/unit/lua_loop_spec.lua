@@ -50,6 +50,13 @@ describe("the built-in loop", function()
          assert.is_true(task.closed)
       end)
 
+      it("made of anything that can be called", function()
+         local callable = setmetatable({}, { __call = function(_, a, b)
+            return a + b
+         end })
+         assert.equal(3, ssh.spawn(callable, 1, 2):wait())
+      end)
+
       it("and gives what they threw as an error value", function()
          local task = ssh.spawn(function()
             loop.sleep(0)

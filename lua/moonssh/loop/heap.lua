@@ -11,7 +11,7 @@ end
 local function rise(self, i, timer)
    while i > 1 do
       local parent = self[i // 2]
-      if not before(timer, parent) then
+      if parent.at < timer.at or parent.at == timer.at and parent.order < timer.order then
          break
       end
       self[i], parent.place = parent, i

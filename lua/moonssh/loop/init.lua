@@ -45,7 +45,7 @@ end
 --- What waiting is put on in the running code: the loop of the session or task that it is for, else the one in use.
 ---@return moonssh.adapter
 function loop.current()
-   return bound[running()] or builtin.running() and builtin or face
+   return bound[running()] or (face == builtin or builtin.running()) and builtin or face
 end
 
 --- Puts all waiting on another scheduler; nil goes back to the built-in one. Gives the one that was used before.
@@ -156,9 +156,16 @@ end
 --- Waits for some time.
 ---@param seconds number
 function loop.sleep(seconds)
-   args.check("sleep", 1, seconds, "number")
-   loop.may_wait()
-   loop.current().sleep(seconds)
+   if inline or not math.type(seconds) or seconds ~= seconds then
+      args.check("sleep", 1, seconds, "number")
+      loop.may_wait()
+   end
+   -- Many tasks sleep, and what is called from here decides how large their stacks are.
+   local used = bound[running()]
+   if used then
+      return used.sleep(seconds)
+   end
+   return (face == builtin and builtin or loop.current()).sleep(seconds)
 end
 
 --- Runs a function as a task, and every other task, until none is left; gives its results. Within a task it runs the

@@ -11,6 +11,7 @@ local Waits = require "moonssh.loop.waits"
 local now = core.now
 local running, isyieldable = coroutine.running, coroutine.isyieldable
 local yield = coroutine.yield
+local describe, pack, unpack = errors.describe, table.pack, table.unpack
 
 ---@class moonssh.loop.poll : moonssh.adapter
 local poll = {}
@@ -42,37 +43,38 @@ local timers = waits.timers
 
 -- Fibers: what the loop runs -----------------------------------------------------------------------------------------
 
-local function execute(fiber)
-   local results = table.pack(xpcall(fiber.f, errors.describe, table.unpack(fiber, 1, fiber.n)))
-   if not results[1] then
-      results[2] = errors.described(results[2])
-   end
-   fiber.results = results
-end
-
--- The body of every coroutine of the loop: runs one fiber after the other, and holds none in between.
-local function body(fiber)
+-- The body of every coroutine of the loop: runs one fiber after the other, and holds none in between. Its stack is most
+-- of what a waiting task takes, so nothing stands between it and the function.
+local function body(fiber, f)
    while true do
-      execute(fiber)
-      fiber = nil -- luacheck: ignore
-      fiber = yield(ENDED)
+      fiber.results = pack(xpcall(f, describe, unpack(fiber, 1, fiber.n or 0)))
+      fiber, f = nil, nil -- luacheck: ignore
+      fiber, f = yield(ENDED)
    end
 end
 
--- `finish(fiber)` is called at the end; then fiber.results is what table.pack gives of true and the results, or of
--- false and { cause =, traceback = }; a cancelled fiber has none.
+-- Before it begins, its function stands in the coroutine's place. `finish(fiber)` is called at the end; then
+-- fiber.results is what table.pack gives of true and the results, or of false and { cause =, traceback = }; a cancelled
+-- fiber has none.
 local function new_fiber(f, finish, background, ...)
-   if not background then
+   local fiber = { co = f, finish = finish, wait = false, ... }
+   if background then
+      fiber.background = true
+   else
       alive = alive + 1
    end
-   return { f = f, finish = finish, background = background, n = select("#", ...), ... }
+   local n = select("#", ...)
+   if n > 0 then
+      fiber.n = n
+   end
+   return fiber
 end
 
 local function finished(fiber)
    fiber.done = true
    if fiber.co then
       fibers[fiber.co] = nil
-      fiber.co = nil
+      fiber.co = false
    end
    if not fiber.background then
       alive = alive - 1
@@ -102,20 +104,25 @@ end
 -- Resumes a fiber until it waits or ends.
 local function run(fiber)
    local previous = current
-   local co, argument = fiber.co, nil
-   if not co then
-      co, argument = table.remove(idle) or coroutine.create(body), fiber
+   local co, argument, f = fiber.co, nil, nil
+   if type(co) ~= "thread" then
+      argument, f = fiber, co
+      co = table.remove(idle) or coroutine.create(body)
       fiber.co = co
       fibers[co] = fiber
    end
    current = fiber
-   local ok, signal = coroutine.resume(co, argument)
+   local ok, signal = coroutine.resume(co, argument, f)
    current = previous
    if not ok then
       fiber.results = table.pack(false, { cause = signal, traceback = debug.traceback(co, errors.text(signal)) })
       coroutine.close(co)
       finished(fiber)
    elseif signal == ENDED then
+      local results = fiber.results
+      if not results[1] then
+         results[2] = errors.described(results[2])
+      end
       finished(fiber)
       if #idle < IDLE_MAX then
          table.insert(idle, co)
@@ -183,7 +190,7 @@ end
 
 local function block(wait)
    local fiber = fibers[running()]
-   if not poll.can_yield() then
+   if not fiber or fiber.closing or not isyieldable() then
       run_nested(wait)
       return wait.result, wait.why
    end
@@ -198,7 +205,7 @@ local function block(wait)
    repeat
       yield(WAITS)
    until wait.fired
-   fiber.wait = nil
+   fiber.wait = false
    return wait.result, wait.why
 end
 
@@ -256,9 +263,11 @@ function poll.forget(fd)
 end
 
 function poll.sleep(seconds)
-   local wait = {}
-   waits:limit(wait, math.max(0, seconds))
-   block(wait)
+   local wait = { at = now() + (seconds > 0 and seconds or 0) }
+   if seconds < math.huge then
+      timers:add(wait)
+   end
+   return block(wait)
 end
 
 --- Something to park on: one waits, others unpark. An unpark that comes first is kept.
@@ -312,7 +321,7 @@ function poll.cancel_fiber(fiber)
       return
    end
    fiber.cancelled = true
-   if not fiber.co then
+   if type(fiber.co) ~= "thread" then
       finished(fiber)
    elseif coroutine.status(fiber.co) == "suspended" then
       close(fiber)
