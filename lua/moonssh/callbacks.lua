@@ -50,7 +50,18 @@ local rows = {
    macerror = {},
    send = {},
    recv = {},
-   x11 = {},
+   x11 = {
+      opens = true,
+      start = function(f, session, channel, open)
+         f(session, channel, open.originator, open.originator_port, session.abstract)
+      end,
+      possible = function(session)
+         return session._display ~= nil
+      end,
+      default = function(_, session, channel)
+         require "moonssh.x11".relay(session, channel)
+      end,
+   },
    authagent = {
       opens = true,
       start = function(f, session, channel)

@@ -1,6 +1,7 @@
 -- A channel: the streams of a command, shell or subsystem at the server.
 
 local args = require "moonssh.args"
+local attend = require "moonssh.attend"
 local errors = require "moonssh.errors"
 local expect = require "moonssh.expect"
 local grants = require "moonssh.grants"
@@ -67,6 +68,7 @@ local function request(self, name, want_reply, data, grant)
    if grant then
       record.grants, record.optional = grant.type, grant.optional
       grants.add(self._session, self._ch, grant.type, grant)
+      attend.start(self._session)
    end
    if want_reply then
       table.insert(self._requests, record)
@@ -252,6 +254,20 @@ function Channel:setenv(name, value, timeout)
    args.check("setenv", 1, name, "string")
    args.check("setenv", 2, value, { "string", "number" })
    return start(self, "env", requests.env("setenv", 1, name, value), timeout)
+end
+
+--- Asks for X11 connections to be forwarded: from then on, and until this channel has ended, the server may open
+--- channels for them, which the handler `x11` gets, or else the session's display. → true | nil, err
+---@param options? moonssh.x11
+---@param timeout? number
+---@return true|nil
+---@return moonssh.error? err
+function Channel:request_x11(options, timeout)
+   check(self, "request_x11")
+   args.optional("request_x11", 2, timeout, "number")
+   local deadline = self._session:_deadline(timeout)
+   local name, data, grant = require "moonssh.x11".request("request_x11", 1, options, self._session, deadline)
+   return start(self, name, data, timeout, grant)
 end
 
 --- Asks for the agent to be forwarded: from then on, and until this channel has ended, the server may open channels to

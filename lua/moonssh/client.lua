@@ -7,6 +7,7 @@ local auth = require "moonssh.auth"
 local configs = require "moonssh.config"
 local core = require "moonssh.core"
 local control = require "moonssh.control"
+local displays = require "moonssh.display"
 local destinations = require "moonssh.destination"
 local hostkey = require "moonssh.hostkey"
 local key = require "moonssh.key"
@@ -21,6 +22,7 @@ local transport = require "moonssh.transport"
 local DEFAULT_TIMEOUT = 30
 
 local default_identities = { "~/.ssh/id_ed25519", "~/.ssh/id_ecdsa", "~/.ssh/id_rsa" }
+local DEFAULT_XAUTHORITY = "~/.Xauthority"
 
 local client = {}
 
@@ -191,6 +193,14 @@ local function session_options(options, target, known)
       result.agent = true -- that of the environment, if there is one
    end
    result._env, result._shell, result._trust = options._env, options._shell, options._trust
+   if result.display == nil then
+      local display = os.getenv("DISPLAY")
+      result.display = display and displays.parse(display) and display or nil
+   end
+   if result.xauthority == nil then
+      local path = os.getenv("XAUTHORITY")
+      result.xauthority = path and path ~= "" and path or DEFAULT_XAUTHORITY
+   end
    return result
 end
 

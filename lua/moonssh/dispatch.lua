@@ -212,16 +212,16 @@ end)
 --- Takes every event that the core has. Afterwards a handler of the user's may have closed the session.
 function dispatch.events(session)
    local handle = session._core
-   local kind, a, b, c, d = handle:next()
+   local kind, a, b, c, d, e, f = handle:next()
    while kind do
       local handler = on[kind]
       if handler then
-         handler(session, a, b, c, d)
+         handler(session, a, b, c, d, e, f)
          if session.closed then
             return
          end
       end
-      kind, a, b, c, d = handle:next()
+      kind, a, b, c, d, e, f = handle:next()
    end
 end
 

@@ -4,6 +4,7 @@
 -- by what gets the open and keeps it. X11 and agent connections get their handlers (see moonssh.callbacks), which are
 -- started in the order of the packets; an open is accepted when its handler starts.
 
+local attend = require "moonssh.attend"
 local callbacks = require "moonssh.callbacks"
 local Channel = require "moonssh.channel"
 local errors = require "moonssh.errors"
@@ -66,6 +67,9 @@ local function for_handlers(cbtype, admit)
 end
 
 local rows = {
+   x11 = for_handlers("x11", function(session, open)
+      return require "moonssh.x11".admit(session, open)
+   end),
    ["auth-agent@openssh.com"] = for_handlers("authagent", function(session, open)
       return next(grants.of(session, open.type)) ~= nil
    end),
@@ -78,6 +82,9 @@ local rows = {
 function incoming.serve(session, type, f)
    session._incoming[type] = f
    session._core:want(type, f ~= nil)
+   if f then
+      attend.start(session)
+   end
 end
 
 --- The event "asked".

@@ -21,6 +21,7 @@ local DIRECT_BUDGET = 4 * 1024 * 1024
 ---@field max_output? integer bytes of a stream that are collected, default 256 MiB
 ---@field env? table<string, string|number>
 ---@field forward_agent? boolean
+---@field forward_x11? boolean|moonssh.x11
 ---@field pty? boolean|moonssh.pty
 ---@field timeout? number
 

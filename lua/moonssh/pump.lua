@@ -261,6 +261,9 @@ function Waiter.__close(waiter)
       end
    end
    hand_on(session)
+   if session._attender and not session._leader and not session._first then
+      session._loop.unpark(session._attender) -- see moonssh.attend
+   end
    if waiter.thrown then -- it had come to its end before it was told
       loop.report(waiter.thrown, waiter.thrown.traceback)
       waiter.thrown = nil

@@ -16,6 +16,7 @@ local requests = {}
 ---@field env? table<string, string|number>
 ---@field pty? boolean|moonssh.pty
 ---@field forward_agent? boolean
+---@field forward_x11? boolean|moonssh.x11
 ---@field stderr? "keep"|"discard"|"merge"|fun(chunk: string)
 ---@field timeout? number
 
@@ -23,6 +24,7 @@ local requests = {}
 requests.options = {
    env = "table",
    forward_agent = "boolean",
+   forward_x11 = { "boolean", "table" },
    pty = { "boolean", "table" },
    timeout = "number",
 }
@@ -148,15 +150,25 @@ function requests.agent()
 end
 
 -- What is to be forwarded for a command. What the session asks for in general may be refused, as with `ssh -A`.
-local function plan_forwarding(plan, options, session)
-   local agent = options.forward_agent
+local function plan_forwarding(plan, fname, index, options, session, of_session)
+   local general = of_session and session._options or {}
+   local display, agent = options.forward_x11, options.forward_agent
+   if display == nil then
+      display = general.forward_x11
+   end
    if agent == nil then
-      agent = session._options.forward_agent
+      agent = general.forward_agent
+   end
+   if display then
+      local request, data, grant = require "moonssh.x11".request(fname, index, display, session,
+         session:_deadline(options))
+      grant.optional = options.forward_x11 == nil
+      table.insert(plan, { request, true, data, grant })
    end
    if agent then
-      local name, data, grant = requests.agent()
+      local request, data, grant = requests.agent()
       grant.optional = options.forward_agent == nil
-      table.insert(plan, { name, true, data, grant })
+      table.insert(plan, { request, true, data, grant })
    end
 end
 
@@ -164,7 +176,7 @@ end
 --- that starts it. Each is { name, want_reply, data, grant }.
 function requests.plan(fname, index, options, session, name, data)
    local plan = {}
-   plan_forwarding(plan, options, session)
+   plan_forwarding(plan, fname, index, options, session, name ~= "subsystem")
    if options.pty then
       table.insert(plan, { "pty-req", true, requests.pty(fname, index, options.pty) })
    end

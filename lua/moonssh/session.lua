@@ -4,6 +4,7 @@ local core = require "moonssh.core"
 local args = require "moonssh.args"
 local calls = require "moonssh.calls"
 local callbacks = require "moonssh.callbacks"
+local displays = require "moonssh.display"
 local errors = require "moonssh.errors"
 local handshake = require "moonssh.handshake"
 local keepalive = require "moonssh.keepalive"
@@ -19,13 +20,16 @@ local transport = require "moonssh.transport"
 ---@field algorithms? string|{ kex: any, host_key: any, cipher: any, mac: any, compression: any } a preset, or lists
 ---@field callbacks? table<string, function> by type
 ---@field compression? boolean zlib@openssh.com first
+---@field display? string the X display that connections are relayed to
 ---@field forward_agent? boolean for all commands that do not say otherwise
+---@field forward_x11? boolean|moonssh.x11 for all commands that do not say otherwise
 ---@field keepalive? { interval: number, count: integer }
 ---@field limits? { window: integer, packet: integer, channels: integer, queue: integer }
 ---@field loop? moonssh.adapter
 ---@field rekey? { bytes: integer, seconds: number, packets: integer }
 ---@field require_strict? boolean
 ---@field timeout? number for calls that name none
+---@field xauthority? string file with the display's cookie
 
 ---@class moonssh.info
 ---@field client string
@@ -90,13 +94,16 @@ Session.options = {
    algorithms = { "table", "string" },
    callbacks = "table",
    compression = "boolean",
+   display = "string",
    forward_agent = "boolean",
+   forward_x11 = { "boolean", "table" },
    keepalive = "table",
    limits = "table",
    loop = "table",
    rekey = "table",
    require_strict = "boolean",
    timeout = "number",
+   xauthority = "string",
 }
 
 local limit_options = { window = "integer", packet = "integer", channels = "integer", queue = "integer" }
@@ -136,6 +143,9 @@ function Session.check_options(fname, index, options)
    end
    if type(options.agent) == "table" and not require "moonssh.agent".is(options.agent) then
       args.bad(fname, index, "option 'agent': boolean, path or agent expected")
+   end
+   if options.display and not displays.parse(options.display) then
+      args.bad(fname, index, "option 'display': no display")
    end
    if options.loop then
       loop.check_adapter(fname, index, options.loop)
@@ -213,6 +223,8 @@ function Session.new(options)
       _refused = 0, -- answers of send in a row that took nothing
       _channels = setmetatable({}, { __mode = "v" }), -- handle → channel
       _agent_granted = false,
+      _display = options.display and displays.parse(options.display),
+      _xauthority = options.xauthority,
       _grants = {}, -- what the server may open: see moonssh.grants
       _incoming = {}, -- type → who answers opens of it: see moonssh.incoming
       _dropped = {}, -- handles of channels that were collected
@@ -495,6 +507,9 @@ function Session:_finish_close()
       self._raise = false
    end
    pump.wake_all(self)
+   if self._attender then
+      self._loop.unpark(self._attender)
+   end
    keepalive.stop(self)
    if self._carrier and self._owns_socket then
       self._carrier:close()

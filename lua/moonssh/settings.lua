@@ -233,6 +233,7 @@ local function options_of(found)
       keepalive = keepalive_of(found),
       rekey = rekey_of(found.rekeylimit),
       forward_agent = found.forwardagent ~= nil and found.forwardagent ~= "no" or nil,
+      forward_x11 = found.forwardx11 == "yes" or nil,
    }
 end
 

@@ -5,6 +5,7 @@ local dial = require "spec.support.dial"
 local server = require "spec.support.server"
 local ssh = require "moonssh"
 local tmp = require "spec.support.tmp"
+local xserver = require "spec.support.xserver"
 
 local function read(path)
    local file <close> = assert(io.open(path, "rb"))
@@ -81,8 +82,8 @@ describe("the README", function()
 
    it("has blocks that are Lua, each of which is run below", function()
       local words = { "uname -a", "err.methods", "ssh.session()", '"sort"', "tail -f", "session:dial", "session:sftp()",
-         "session:scp_put", "ssh.spawn", "ssh.map", "ssh.fleet", "callback_set", "authagent_sign", "ssh.key.load",
-         "ssh.config(" }
+         "session:scp_put", "ssh.spawn", "ssh.map", "ssh.fleet", "callback_set", "xdpyinfo", "authagent_sign",
+         "ssh.key.load", "ssh.config(" }
       local list = blocks()
       assert.equal(#words, #list)
       for i, code in ipairs(list) do
@@ -190,6 +191,21 @@ describe("the README", function()
       local said = run("ssh.fleet", { ssh = fake })
       assert.equal(2, said[1][1])
       assert.same({ "no-such-host.invalid", "resolve" }, { said[2][1], said[2][2] })
+   end)
+
+   it("forwards X11", function()
+      if xserver.missing() then
+         return pending(xserver.missing())
+      end
+      local forwarding <close> = server.sshd{ config = "X11Forwarding yes" }
+      local display <close> = xserver.start()
+      local session <close> = assert(dial(forwarding, { display = display.name, xauthority = display.xauthority }))
+      local result
+      run("xdpyinfo", { session = session, assert = function(...)
+         result = assert(...)
+         return ...
+      end })
+      assert.is_true(result.ok)
    end)
 
    it("counts what comes in a callback", function()

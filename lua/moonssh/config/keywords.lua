@@ -95,7 +95,7 @@ keywords.rows = {
    sendenv = { read = values.env_names, merge = "env_names", acts = true },
    setenv = { read = values.env, acts = true },
    forwardagent = { read = values.agent_or_flag, acts = true, expand = "all", env = true, path = true },
-   forwardx11 = { read = flag },
+   forwardx11 = { read = flag, acts = true },
    localforward = { read = values.forward(false, false), merge = "append" },
    remoteforward = { read = values.forward(false, true), merge = "append" },
    dynamicforward = { read = values.forward(true, false), merge = "append" },

@@ -28,6 +28,7 @@ local idle = {}
 local ready, first_ready, last_ready = {}, 1, 0
 local current -- the fiber that is running
 local alive = 0 -- fibers that have not ended, without those in the background
+local awaited -- the fiber that run_all was called for, and what it has the loop stop with: { fiber =, fired = }
 
 local function make_ready(fiber)
    last_ready = last_ready + 1
@@ -78,6 +79,9 @@ local function finished(fiber)
    end
    if not fiber.background then
       alive = alive - 1
+   end
+   if awaited and (alive == 0 or fiber == awaited.fiber) then
+      awaited.fired = true -- what goes on in the background is not waited for
    end
    if fiber.finish then
       fiber.finish(fiber)
@@ -348,11 +352,16 @@ end
 
 --- Runs the loop until no task is left, or this fiber has failed.
 function poll.run_all(fiber)
-   local never = {}
-   while alive > 0 and not (fiber.done and fiber.results and not fiber.results[1]) do
-      if not turn(never) and alive > 0 then
-         error(("deadlock: %d task(s) wait for something that nothing is left to do"):format(alive), 0)
-      end
+   local outer = awaited
+   local own = { fiber = fiber }
+   local deadlock
+   while alive > 0 and not deadlock and not (fiber.done and fiber.results and not fiber.results[1]) do
+      awaited, own.fired = own, false
+      deadlock = not turn(own) and alive > 0
+   end
+   awaited = outer
+   if deadlock then
+      error(("deadlock: %d task(s) wait for something that nothing is left to do"):format(alive), 0)
    end
 end
 
