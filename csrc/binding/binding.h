@@ -106,6 +106,7 @@ void mssh_lua_open_poller(lua_State *L);
 void mssh_lua_open_socket(lua_State *L);
 void mssh_lua_open_resolver(lua_State *L);
 void mssh_lua_open_file(lua_State *L);
+void mssh_lua_open_lock(lua_State *L); /* after file */
 void mssh_lua_open_process(lua_State *L);
 void mssh_lua_open_key(lua_State *L);
 void mssh_lua_open_algorithms(lua_State *L);

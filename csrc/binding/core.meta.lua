@@ -93,6 +93,13 @@ function core.file.read(path, max) end
 function core.file.append(path, data) end
 --- Writes a file anew, atomically: a synced file beside it takes its place, with its mode; a symbolic link stays one.
 function core.file.replace(path, data) end
+--- Keeps others from changing a file by way of this function, also by replacing it, until the lock is closed or collected.
+--- → lock | nil, "again" | nil, "io", message, errno
+---@class moonssh.core.lock
+local lock = {}
+---@return moonssh.core.lock
+function core.file.lock(path) end
+function lock:close() end
 --- The paths that match a pattern of the shell, in order; an empty list where there are none.
 function core.file.glob(pattern) end
 --- Home directory (of a user by name; else of the effective one, from the password database, as ssh does; $HOME only for a user without a record),

@@ -18,6 +18,7 @@ int luaopen_moonssh_core(lua_State *L)
     mssh_lua_open_socket(L);
     mssh_lua_open_resolver(L);
     mssh_lua_open_file(L);
+    mssh_lua_open_lock(L);
     mssh_lua_open_process(L);
     mssh_lua_open_key(L);
     mssh_lua_open_algorithms(L);

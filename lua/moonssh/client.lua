@@ -18,6 +18,7 @@ local route = require "moonssh.route"
 local Session = require "moonssh.session"
 local settings = require "moonssh.settings"
 local transport = require "moonssh.transport"
+local updates = require "moonssh.hostkey_update"
 
 local DEFAULT_TIMEOUT = 30
 
@@ -239,6 +240,18 @@ function Attempt:close_route()
    end
 end
 
+-- UpdateHostKeys: where known_hosts decides, and has the key of the server itself.
+local function prepare_update(session, target, options)
+   local policy = options.host_keys or "strict"
+   local blob = session._host_key_blob
+   local verdict, _, path = target.known:check(target.host_key_alias or target.host,
+      not target.host_key_alias and target.port or nil, blob)
+   if (policy == "strict" or policy == "accept-new") and verdict == "match" and path == target.known.paths[1]
+      and not string.unpack(">s4", blob):find("-cert-v01@", 1, true) then
+      updates.prepare(session, target, options._trust, blob)
+   end
+end
+
 local establish
 
 local function attempt_once(target, options, sessions, limit)
@@ -266,6 +279,9 @@ local function attempt_once(target, options, sessions, limit)
       known_hosts = target.known,
       revoked_host_keys = options.revoked_host_keys,
    }, limit)
+   if ok and options._update_host_keys then
+      prepare_update(session, target, options)
+   end
    if ok then
       local login = login_options(options, target.user)
       if options.agent == nil then

@@ -96,12 +96,21 @@ function on.global_reply(session, success, data)
    local request = table.remove(session._global_requests, 1)
    if request then
       request.done, request.success, request.data = true, success, data
+      if request.answered then
+         request.answered(success, data)
+      end
    end
    session._stamp = session._batch
 end
 
 function on.asked(session, ...)
    require "moonssh.incoming".asked(session, ...)
+end
+
+function on.global_request(session, name, data)
+   if name == "hostkeys-00@openssh.com" and session._host_key_update then
+      require "moonssh.hostkey_update".offer(session, data)
+   end
 end
 
 function on.opened(session, ch)

@@ -10,6 +10,7 @@ local args = require "moonssh.args"
 local certificates = require "moonssh.certificate"
 local match = require "moonssh.match"
 local key = require "moonssh.key"
+local locks = require "moonssh.lock"
 local paths = require "moonssh.paths"
 
 local MAX_FILE = 64 * 1024 * 1024
@@ -166,9 +167,9 @@ end
 
 -- The line without a host, or false where nothing is left of it. Only the name goes where others stand beside it; a
 -- pattern that still reaches the host takes the line with it.
-local function line_without(text, name)
-   local entry = parse_line(text)
-   if not entry or entry.marker or not matches(entry, name) then
+local function line_without(text, name, blob)
+   local entry = may_match(text, name) and parse_line(text)
+   if not entry or entry.marker or blob and entry.blob ~= blob or not matches(entry, name) then
       return text
    end
    local left = {}
@@ -194,7 +195,7 @@ local function apply(lines, change)
    end
    local kept = 0
    for i = 1, #lines do
-      local line = line_without(lines[i], change.remove)
+      local line = line_without(lines[i], change.remove, change.blob)
       if line then
          kept = kept + 1
          lines[kept] = line
@@ -247,7 +248,7 @@ function known_hosts.open(path)
       if not lines then
          return nil, err
       end
-      self._lines[i] = lines
+      self._lines[i], self._changes[i] = lines, {}
    end
    return self
 end
@@ -428,20 +429,52 @@ function known_hosts.line(host, port, host_key, options)
    return comment and comment ~= "" and line .. " " .. comment:gsub("[%c\127]", " ") or line
 end
 
-local function change(self, what)
-   table.insert(self._changes, what)
-   apply(self._lines[1], what)
+-- A change of the file with that index, to be saved.
+local function change(self, index, what)
+   table.insert(self._changes[index], what)
+   apply(self._lines[index], what)
    self._parsed = nil
+end
+
+-- Writes changes to one file as it is now: others may have changed it meanwhile. Additions alone are appended, in one
+-- write; all else makes a new file that takes the place of the old one.
+local function write(path, changes, patience)
+   local lock <close>, err = locks.acquire(path, changes[1].line ~= nil, patience)
+   if not lock then
+      return nil, err
+   end
+   local only_added, added = true, {}
+   for i, one in ipairs(changes) do
+      only_added = only_added and one.line ~= nil
+      added[i] = one.line and one.line .. "\n"
+   end
+   local lines
+   local ok, code, message, errno
+   if only_added then
+      ok, code, message, errno = core.file.append(path, table.concat(added))
+   else
+      lines, err = read_lines(path)
+      if not lines then
+         return nil, err
+      end
+      for _, one in ipairs(changes) do
+         apply(lines, one)
+      end
+      ok, code, message, errno = core.file.replace(path, #lines > 0 and table.concat(lines, "\n") .. "\n" or "")
+   end
+   if not ok then
+      return nil, errors.new(code, ("cannot write %s: %s"):format(path, message), { path = path, errno = errno })
+   end
+   return true
 end
 
 --- Writes a line down at once, whatever else is not saved yet.
 ---@return true|nil
 ---@return table? err
 function KnownHosts:_learn(line)
-   local path = self.paths[1]
-   local ok, code, message, errno = core.file.append(path, line .. "\n")
+   local ok, err = write(self.paths[1], { { line = line } })
    if not ok then
-      return nil, errors.new(code, ("cannot write %s: %s"):format(path, message), { path = path, errno = errno })
+      return nil, err
    end
    apply(self._lines[1], { line = line })
    self._parsed = nil
@@ -463,11 +496,12 @@ function KnownHosts:add(host, port, host_key, options)
    if not self.paths[1] then
       args.raise("bad call of 'add' (no known_hosts file was named)")
    end
-   change(self, { line = line })
+   change(self, 1, { line = line })
    return true
 end
 
---- Forgets the keys of a host in the first file, but not those that are revoked. `save` writes it.
+--- Forgets the keys of a host in all files, but not those that are revoked. Where other names share a line, they stay.
+--- `save` writes it.
 ---@param host string
 ---@param port integer|nil 22 if nil
 ---@return true
@@ -475,58 +509,56 @@ function KnownHosts:remove(host, port)
    args.handle(self, "known_hosts", "remove")
    args.check("remove", 1, host, "string")
    check_port("remove", port)
-   if self.paths[1] then
-      change(self, { remove = name_of(host, port) })
+   local name = name_of(host, port)
+   for i, lines in ipairs(self._lines) do
+      for _, text in ipairs(lines) do
+         if line_without(text, name) ~= text then
+            change(self, i, { remove = name })
+            break
+         end
+      end
    end
    return true
 end
 
-local function removes(changes)
-   for _, one in ipairs(changes) do
-      if one.remove then
-         return true
-      end
-   end
+-- Forgets one key of a host in the first file.
+function KnownHosts:_remove_key(host, port, blob)
+   change(self, 1, { remove = name_of(host, port), blob = blob })
 end
 
--- Writes the changes to the file as it is now: others may have added lines meanwhile. Additions alone are appended.
-local function write(path, changes)
-   if not removes(changes) then
-      local added = {}
-      for i, one in ipairs(changes) do
-         added[i] = one.line .. "\n"
-      end
-      return core.file.append(path, table.concat(added))
-   end
-   local lines, err = read_lines(path)
+-- Reads a file anew after it was written.
+local function reread(self, index)
+   local lines, err = read_lines(self.paths[index])
    if not lines then
-      return nil, "io", err.message, err.errno
+      return nil, err
    end
-   for _, one in ipairs(changes) do
-      apply(lines, one)
-   end
-   return core.file.replace(path, #lines > 0 and table.concat(lines, "\n") .. "\n" or "")
+   self._changes[index] = {}
+   self._lines[index], self._parsed = lines, nil
+   return true
 end
 
---- Writes what was added and removed to the first file: in one write, or as a new file that takes its place.
+--- Writes what was added and removed, to the files as they are by now: what others have written meanwhile stays. Each
+--- file is the old or the new one at any time.
 ---@return true|nil
 ---@return table? err
 function KnownHosts:save()
    args.handle(self, "known_hosts", "save")
-   if #self._changes == 0 then
-      return true
+   return self:_save()
+end
+
+-- As `save`; `patience` is how long to wait for others who write, 0 not at all.
+function KnownHosts:_save(patience)
+   for i, path in ipairs(self.paths) do
+      if self._changes[i][1] then
+         local ok, err = write(path, self._changes[i], patience)
+         if ok then
+            ok, err = reread(self, i)
+         end
+         if not ok then
+            return nil, err
+         end
+      end
    end
-   local path = self.paths[1]
-   local ok, code, message, errno = write(path, self._changes)
-   if not ok then
-      return nil, errors.new(code, ("cannot write %s: %s"):format(path, message), { path = path, errno = errno })
-   end
-   self._changes = {}
-   local lines, err = read_lines(path)
-   if not lines then
-      return nil, err
-   end
-   self._lines[1], self._parsed = lines, nil
    return true
 end
 

@@ -326,6 +326,7 @@ function settings.of(target, options, limit)
       return nil, err
    end
    all._env, all._shell = environment(found), shell_of(found)
+   all._update_host_keys = found.updatehostkeys == "true"
    all._attempts, all._connect_timeout = found.connectionattempts, found.connecttimeout
    all._trust = {
       hash = found.hashknownhosts == "yes",

@@ -29,6 +29,7 @@ local function present()
    local names = collect({}, "core.", core)
    local objects = {
       poller = core.poller(),
+      lock = core.file.lock("README.md"),
       process = core.process.spawn{ "true" },
       resolver = core.resolve("127.0.0.1", 1),
       key = core.key.generate("ed25519"),

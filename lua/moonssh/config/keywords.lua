@@ -60,7 +60,7 @@ keywords.rows = {
    hostkeyalias = { read = text, acts = true },
    hashknownhosts = { read = flag, acts = true },
    checkhostip = { read = flag, acts = true },
-   updatehostkeys = { read = ask },
+   updatehostkeys = { read = ask, acts = true },
    revokedhostkeys = { read = text, acts = true, expand = "all", env = true, path = true, none = true },
 
    -- as whom it is logged in
