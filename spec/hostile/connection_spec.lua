@@ -28,6 +28,46 @@ describe("C9: channels that the server opens", function()
       end)
    end
 
+   -- Those that are wanted, as a program answers them.
+   local forms = { x11 = wire.pack("su", "192.0.2.7", 6010), ["auth-agent@openssh.com"] = "",
+      ["forwarded-tcpip"] = wire.pack("susu", "localhost", 80, "192.0.2.7", 6010),
+      ["forwarded-streamlocal@openssh.com"] = wire.pack("ss", "/run/x", "") }
+
+   for kind, data in pairs(forms) do
+      it("cost nothing when they are asked about and refused, thousands of them: " .. kind, function()
+         local run = oracle.run{ client = { command = false, on = { asked = function(client, channel)
+            assert(client.session:channel_refuse(channel, 1, "no"))
+         end } } }
+         run.client.session:want(kind, true)
+         local used, each = {}, kind == "x11" and 1000 or 100
+         for round = 1, 10 do
+            for i = 1, each do
+               run.peer:message("CHANNEL_OPEN", "suuur", kind, i, 0xffffffff, 0xffffffff, data)
+            end
+            run:go()
+            run.client.events = {}
+            used[round] = run.client.session:memory()
+         end
+         assert.are.equal(10 * each, #run.peer:seen("CHANNEL_OPEN_FAILURE"))
+         assert.is_true(used[10] <= used[2], ("holds %d, and after two rounds %d"):format(used[10], used[2]))
+         oracle.alive(run)
+      end)
+
+      it("are as many as there may be channels when nobody answers: " .. kind, function()
+         local run = oracle.run{ client = { command = false, session = { max_channels = 50 } } }
+         run.client.session:want(kind, true)
+         for i = 1, 500 do
+            run.peer:message("CHANNEL_OPEN", "suuur", kind, i, 0xffffffff, 0xffffffff, data)
+         end
+         run:go()
+         assert.are.equal(50, (run.client:count("asked")))
+         assert.are.equal(450, #run.peer:seen("CHANNEL_OPEN_FAILURE"))
+         local _, peak = run.client.session:memory()
+         assert.is_true(peak - run.client.baseline < 2 << 20, "took " .. peak)
+         oracle.alive(run)
+      end)
+   end
+
    it("do not make the answers pile up: reading stops when they are not taken", function()
       local run = oracle.run{ client = { command = false }, limit = 100000 }
       run.taken = 0
@@ -55,6 +95,20 @@ describe("C10: CHANNEL_OPEN", function()
          local run = oracle.run{ peer = { inject = { authenticated = whole } } }
          assert.are.equal(1, #run.peer:seen("CHANNEL_OPEN_FAILURE"))
          oracle.finished(run)
+      end
+   end)
+
+   it("is rejected when it is cut short where its type is wanted, before and after", function()
+      for kind, data in pairs{ x11 = wire.pack("su", "a", 1), ["forwarded-tcpip"] = wire.pack("susu", "a", 1, "b", 2),
+         ["forwarded-streamlocal@openssh.com"] = wire.pack("ss", "/a", "") } do
+         local whole = message("CHANNEL_OPEN", "suuur", kind, 7, 1000, 1000, data)
+         for n = 1, #whole do
+            local run = oracle.run{ client = { command = false } }
+            run.client.session:want(kind, true)
+            run.peer:send(n < #whole and whole:sub(1, n) or whole .. "\0")
+            oracle.rejected(run:go(), "protocol", 2)
+            assert.are.equal(0, (run.client:count("asked")))
+         end
       end
    end)
 end)

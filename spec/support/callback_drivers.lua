@@ -255,13 +255,34 @@ drivers.recv = {
 local AGENT = "auth-agent@openssh.com"
 local PROHIBITED = { 1, "not requested" }
 
--- A session with a channel that has asked for the agent.
+-- A session with a channel that has asked for the agent, and for X11.
 local function forwarding(driver, options)
    local case = carried(driver, options)
    case.asking = assert(case.session:open())
    assert(case.asking:request_agent())
+   assert(case.asking:request_x11())
    return case
 end
+
+drivers.x11 = {
+   open = forwarding,
+   cause = function(case)
+      case.opened = case.server:open("x11", string.pack(">s4I4", "192.0.2.7", 6010))
+      case.link:settle()
+   end,
+   count = 5, session_at = 1, abstract_at = 5,
+   check = function(case, arguments)
+      assert.equal(case.session, arguments[2]._session)
+      assert.same({ "192.0.2.7", 6010 }, { arguments[3], arguments[4] })
+      assert.is_nil(case.opened.refused)
+      assert.is_number(case.opened.peer)
+   end,
+   default = function(case)
+      case:cause()
+      assert.same(PROHIBITED, case.opened.refused)
+      case:use()
+   end,
+}
 
 drivers.authagent = {
    open = forwarding,
