@@ -150,3 +150,23 @@ do
    ]], { forward_agent = true }))
    show("", "what came of it there: %s", result.stdout)
 end
+
+-- Windows of programs there, on a display here: or on none. The handler gets each connection once its cookie was found
+-- to be right, and is the display, or takes the bytes to one. This one refuses, as an X server does.
+do
+   local session <close> = connect{
+      callbacks = {
+         x11 = function(_, channel, shost, sport)
+            local first = assert(channel:read(12))
+            local order = first:byte() == ("l"):byte() and "<" or ">"
+            show("x11", "a connection from %s, port %d, which speaks X%d", shost, sport,
+               (string.unpack(order .. "I2", first, 3)))
+            local reason = "no windows today"
+            assert(channel:write(string.pack(order .. "BBI2I2I2", 0, #reason, 11, 0, #reason // 4), reason))
+            assert(channel:eof())
+         end,
+      },
+   }
+   local result, err = session:run("xdpyinfo 2>&1", { forward_x11 = true })
+   show("", "what came of it there: %s", result and result.stdout:match("[^\n]+") or err)
+end
