@@ -165,7 +165,7 @@ function process:close() end
 core.key = {}
 ---@class moonssh.core.key
 local key = {}
-function core.key.parse_public(blob) end
+function core.key.parse_public(blob, min_rsa_bits) end
 function core.key.parse_file(text, passphrase) end
 function core.key.generate(type, bits) end
 --- "SHA256:…" or "MD5:…" of a public blob; hash "sha256" or "md5".
@@ -199,7 +199,7 @@ function core.algorithms() end
 ---@class moonssh.core.session
 local session = {}
 
---- Options: software, kex, host_key, cipher, mac, compression (comma-separated names), allow_unsafe, require_strict, rekey_bytes, rekey_seconds, rekey_packets,
+--- Options: software, kex, host_key, cipher, mac, compression (comma-separated names), allow_chacha, allow_cbc_etm, min_rsa_bits, require_strict, rekey_bytes, rekey_seconds, rekey_packets,
 --- max_packet, max_queue, max_channels, max_window, channel_packet. All optional.
 ---@return moonssh.core.session
 function core.session(options) end

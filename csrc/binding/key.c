@@ -71,9 +71,13 @@ static key_object *push_key(lua_State *L)
 static int core_parse_public(lua_State *L)
 {
     mssh_slice blob = mssh_lua_check_slice(L, 1);
+    lua_Integer min_rsa_bits = luaL_optinteger(L, 2, 0);
     key_object *self = push_key(L);
     mssh_failure failure = {0};
-    int status = mssh_key_parse_public(&self->mem, blob, &self->key, &failure);
+    int status;
+
+    luaL_argcheck(L, min_rsa_bits >= 0 && min_rsa_bits <= MSSH_RSA_MAX_BITS, 2, "out of range");
+    status = mssh_key_parse_public_from(&self->mem, blob, (unsigned)min_rsa_bits, &self->key, &failure);
 
     return status == 0 ? 1 : mssh_lua_push_failure(L, status, &failure);
 }

@@ -24,7 +24,9 @@ typedef struct option_row {
 #define CONNECTION(field) offsetof(mssh_session_options, connection.field)
 
 static const option_row rows[] = {
-    {"allow_unsafe", FLAG, TRANSPORT(allow_unsafe)},
+    {"allow_chacha", FLAG, TRANSPORT(allow_chacha)},
+    {"allow_cbc_etm", FLAG, TRANSPORT(allow_cbc_etm)},
+    {"min_rsa_bits", BITS32, TRANSPORT(min_rsa_bits)},
     {"require_strict", FLAG, TRANSPORT(require_strict)},
     {"rekey_bytes", BITS64, TRANSPORT(rekey_bytes)},
     {"rekey_packets", BITS64, TRANSPORT(rekey_packets)},

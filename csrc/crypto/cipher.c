@@ -4,6 +4,7 @@
 
 #include <limits.h>
 #include <openssl/crypto.h>
+#include <openssl/err.h>
 #include <openssl/evp.h>
 
 typedef struct cipher_row {
@@ -21,6 +22,7 @@ static const cipher_row rows[] = {
     [MSSH_CIPHER_AES192_CBC] = {"AES-192-CBC", 24, 16, 16},
     [MSSH_CIPHER_AES256_CBC] = {"AES-256-CBC", 32, 16, 16},
     [MSSH_CIPHER_3DES_CBC] = {"DES-EDE3-CBC", 24, 8, 8},
+    [MSSH_CIPHER_AES128_ECB] = {"AES-128-ECB", 16, 0, 16},
 };
 
 struct mssh_cipher {
@@ -41,6 +43,17 @@ size_t mssh_cipher_iv_len(mssh_cipher_id id)
 size_t mssh_cipher_block_len(mssh_cipher_id id)
 {
     return rows[id].block_len;
+}
+
+bool mssh_cipher_is_available(mssh_cipher_id id)
+{
+    EVP_CIPHER *cipher;
+
+    ERR_set_mark();
+    cipher = EVP_CIPHER_fetch(NULL, rows[id].name, NULL);
+    (void)ERR_pop_to_mark();
+    EVP_CIPHER_free(cipher);
+    return cipher != NULL;
 }
 
 /* A context with its key set, or NULL. */

@@ -14,6 +14,7 @@ typedef enum mssh_cipher_id {
     MSSH_CIPHER_AES192_CBC,
     MSSH_CIPHER_AES256_CBC,
     MSSH_CIPHER_3DES_CBC,
+    MSSH_CIPHER_AES128_ECB, /* block by block, without an IV: for UMAC */
 } mssh_cipher_id;
 
 /* Longest key and IV, in bytes. */
@@ -26,6 +27,9 @@ typedef struct mssh_cipher mssh_cipher;
 size_t mssh_cipher_key_len(mssh_cipher_id id);
 size_t mssh_cipher_iv_len(mssh_cipher_id id);
 size_t mssh_cipher_block_len(mssh_cipher_id id);
+
+/* Whether this OpenSSL has it: CBC and 3DES may be missing. */
+bool mssh_cipher_is_available(mssh_cipher_id id);
 
 /* A context for one direction; the mode's state (counter, chain) runs on from call to call, no padding. key
  * and iv have the lengths above. NULL when OpenSSL cannot. */

@@ -4,6 +4,7 @@
 #include "base/mem.h"
 
 #include <openssl/core_names.h>
+#include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/params.h>
 
@@ -31,6 +32,17 @@ size_t mssh_hash_len(mssh_hash_id id)
 const char *mssh_hash_name(mssh_hash_id id)
 {
     return rows[id].name;
+}
+
+bool mssh_hash_is_available(mssh_hash_id id)
+{
+    EVP_MD *md;
+
+    ERR_set_mark();
+    md = EVP_MD_fetch(NULL, rows[id].name, NULL);
+    (void)ERR_pop_to_mark();
+    EVP_MD_free(md);
+    return md != NULL;
 }
 
 int mssh_hash(mssh_hash_id id, const mssh_slice *parts, size_t n_parts, uint8_t *out)

@@ -23,6 +23,9 @@ size_t mssh_hash_len(mssh_hash_id id);
 /* Its name: "MD5", "SHA1", "SHA256", "SHA384" or "SHA512". */
 const char *mssh_hash_name(mssh_hash_id id);
 
+/* Whether this OpenSSL has it: MD5 and SHA-1 may be missing. */
+bool mssh_hash_is_available(mssh_hash_id id);
+
 /* Hashes the concatenation of `n_parts` views into out[mssh_hash_len(id)]. 0, or MSSH_ERR_UNSUPPORTED /
  * MSSH_ERR_MEMORY. */
 int mssh_hash(mssh_hash_id id, const mssh_slice *parts, size_t n_parts, uint8_t *out);

@@ -50,6 +50,7 @@ const mssh_pkey_row mssh_pkey_rows[] = {
     [MSSH_PKEY_P384] = {"EC", "secp384r1", 384, 1, 2, mssh_pkey_ec_build, mssh_pkey_ec_part},
     [MSSH_PKEY_P521] = {"EC", "secp521r1", 521, 1, 2, mssh_pkey_ec_build, mssh_pkey_ec_part},
     [MSSH_PKEY_RSA] = {"RSA", NULL, 0, 2, 6, mssh_pkey_rsa_build, mssh_pkey_rsa_part},
+    [MSSH_PKEY_DSA] = {"DSA", NULL, 0, 4, 5, mssh_pkey_dsa_build, mssh_pkey_dsa_part},
 };
 
 enum { N_ROWS = sizeof mssh_pkey_rows / sizeof mssh_pkey_rows[0] };
@@ -89,6 +90,8 @@ int mssh_pkey_generate(mssh_pkey_kind kind, unsigned bits, mssh_pkey **key)
     const mssh_pkey_row *row = &mssh_pkey_rows[kind];
     EVP_PKEY *evp;
 
+    if (kind == MSSH_PKEY_DSA)
+        return MSSH_ERR_UNSUPPORTED;
     if (kind == MSSH_PKEY_RSA && (bits < MSSH_PKEY_RSA_MIN_BITS || bits > MSSH_PKEY_RSA_MAX_BITS))
         return MSSH_ERR_LIMIT;
     if (kind == MSSH_PKEY_RSA)
@@ -184,9 +187,17 @@ size_t mssh_pkey_signature_len(const mssh_pkey *key)
         return 64;
     case MSSH_PKEY_RSA:
         return (mssh_pkey_bits(key) + 7) / 8;
+    case MSSH_PKEY_DSA:
+        return 2 * MSSH_PKEY_DSA_Q_BITS / 8;
     default:
         return 2 * ((size_t)(key->row->bits + 7) / 8);
     }
+}
+
+/* Whether OpenSSL has the signatures in DER, as two numbers. */
+static bool uses_der(const mssh_pkey *key)
+{
+    return key->row->group != NULL || key->kind == MSSH_PKEY_DSA;
 }
 
 /* The digest's name for OpenSSL; Ed25519 has its own. */
@@ -211,7 +222,7 @@ int mssh_pkey_sign(const mssh_pkey *key, mssh_hash_id hash, mssh_slice data, uin
         EVP_DigestSignInit_ex(ctx, NULL, digest_name(key, hash), NULL, NULL, key->evp, NULL) != 1 ||
         EVP_DigestSign(ctx, made, &len, data.data, data.len) != 1)
         goto out;
-    if (key->row->group != NULL) {
+    if (uses_der(key)) {
         rc = mssh_pkey_ecdsa_from_der(mssh_slice_of(made, len), out, want);
     } else if (len == want) {
         memcpy(out, made, len);
@@ -231,7 +242,7 @@ int mssh_pkey_verify(const mssh_pkey *key, mssh_hash_id hash, mssh_slice data, m
 
     if (signature.len != mssh_pkey_signature_len(key))
         return MSSH_ERR_PROTOCOL;
-    if (key->row->group != NULL) {
+    if (uses_der(key)) {
         if (mssh_pkey_ecdsa_to_der(signature, der, &der_len) != 0)
             return MSSH_ERR_PROTOCOL;
         signature = mssh_slice_of(der, der_len);

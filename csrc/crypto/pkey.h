@@ -13,6 +13,7 @@ typedef enum mssh_pkey_kind {
     MSSH_PKEY_P384,
     MSSH_PKEY_P521,
     MSSH_PKEY_RSA,
+    MSSH_PKEY_DSA,
 } mssh_pkey_kind;
 
 /*
@@ -20,11 +21,15 @@ typedef enum mssh_pkey_kind {
  *   ed25519: public key (32 bytes); seed (32 bytes)
  *   curves:  point, uncompressed; scalar
  *   RSA:     n, e; d, p, q, q^-1 mod p
+ *   DSA:     p, q, g, y; x
  */
 enum { MSSH_PKEY_PARTS_MAX = 6 };
 
 /* Longest signature, in bytes; RSA moduli in bits. */
 enum { MSSH_PKEY_SIGNATURE_MAX = 2048, MSSH_PKEY_RSA_MIN_BITS = 1024, MSSH_PKEY_RSA_MAX_BITS = 16384 };
+
+/* The same of DSA, which has them for p; and bits of q. */
+enum { MSSH_PKEY_DSA_MIN_BITS = 1024, MSSH_PKEY_DSA_MAX_BITS = 3072, MSSH_PKEY_DSA_Q_BITS = 160 };
 
 typedef struct mssh_pkey mssh_pkey;
 
@@ -69,11 +74,11 @@ bool mssh_pkey_is_private(const mssh_pkey *key);
  * change; the private ones only when with_private. 0 or an mssh_err. */
 int mssh_pkey_parts(const mssh_pkey *key, bool with_private, mssh_buf *bytes, mssh_slice *parts);
 
-/* Length of a signature in bytes: 64, twice the length of the field, or that of the modulus. */
+/* Length of a signature in bytes: 64, twice the length of the field or of q, or that of the modulus. */
 size_t mssh_pkey_signature_len(const mssh_pkey *key);
 
-/* Signs data into out[signature_len]; the curves give r and s, each padded to half of it. Ed25519 ignores the
- * hash; RSA is PKCS#1 v1.5. 0 or an mssh_err. */
+/* Signs data into out[signature_len]; the curves and DSA give r and s, each padded to half of it. Ed25519
+ * ignores the hash; RSA is PKCS#1 v1.5. 0 or an mssh_err. */
 int mssh_pkey_sign(const mssh_pkey *key, mssh_hash_id hash, mssh_slice data, uint8_t *out);
 
 /* Checks a signature, in the form that sign gives. 0 only for a good one, else MSSH_ERR_PROTOCOL. */

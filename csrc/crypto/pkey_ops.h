@@ -13,7 +13,7 @@
 typedef struct mssh_pkey_row {
     const char *type;  /* OpenSSL's: "ED25519", "EC", "RSA" */
     const char *group; /* OpenSSL's name of the curve, else NULL */
-    unsigned bits;     /* 0 for RSA */
+    unsigned bits;     /* 0 for RSA and DSA */
     uint8_t n_public;
     uint8_t n_parts;
     /* Makes *evp from checked parts. 0, MSSH_ERR_KEY_FORMAT, or an mssh_err. */
@@ -35,6 +35,10 @@ extern const mssh_pkey_row mssh_pkey_rows[];
 int mssh_pkey_rsa_build(const mssh_pkey_row *row, const mssh_slice *parts, bool with_private, EVP_PKEY **evp);
 /* A key to RSA's numbers. */
 int mssh_pkey_rsa_part(const mssh_pkey_row *row, const EVP_PKEY *evp, size_t i, mssh_buf *bytes);
+/* DSA's numbers to a key. */
+int mssh_pkey_dsa_build(const mssh_pkey_row *row, const mssh_slice *parts, bool with_private, EVP_PKEY **evp);
+/* A key to DSA's numbers. */
+int mssh_pkey_dsa_part(const mssh_pkey_row *row, const EVP_PKEY *evp, size_t i, mssh_buf *bytes);
 /* Point and scalar to a key. */
 int mssh_pkey_ec_build(const mssh_pkey_row *row, const mssh_slice *parts, bool with_private, EVP_PKEY **evp);
 /* A key to point and scalar. */
@@ -52,7 +56,7 @@ EVP_PKEY *mssh_pkey_from_params(const char *type, OSSL_PARAM_BLD *builder, bool 
 /* Appends a number parameter, padded to `len` bytes (0: as long as it is). */
 int mssh_pkey_append_bn(const EVP_PKEY *evp, const char *param, size_t len, mssh_buf *bytes);
 
-/* ECDSA's DER (RFC 3279) to r and s, and back. `der` has room for MSSH_PKEY_DER_MAX bytes. */
+/* ECDSA's and DSA's DER (RFC 3279) to r and s, and back. `der` has room for MSSH_PKEY_DER_MAX bytes. */
 enum { MSSH_PKEY_DER_MAX = 160 };
 int mssh_pkey_ecdsa_from_der(mssh_slice der, uint8_t *out, size_t len);
 int mssh_pkey_ecdsa_to_der(mssh_slice signature, uint8_t *der, size_t *der_len);

@@ -58,13 +58,21 @@ static int write_blob(mssh_key *key)
     return rc;
 }
 
-/* A key of this type around *pkey, which it adopts also on failure; `parts` are for what a pkey does not
- * hold, and may be NULL. */
-static int wrap(mssh_mem *mem, const mssh_key_kind *type, mssh_pkey *pkey, const mssh_slice *parts,
-                mssh_key **key, mssh_failure *failure)
+/* What a key is to be. */
+typedef struct key_plan {
+    mssh_mem *mem;
+    const mssh_key_kind *type;
+    unsigned min_bits;
+} key_plan;
+
+/* A key around *pkey, which it adopts also on failure; `parts` are for what a pkey does not hold, and may be
+ * NULL. */
+static int wrap(const key_plan *plan, mssh_pkey *pkey, const mssh_slice *parts, mssh_key **key,
+                mssh_failure *failure)
 {
+    const mssh_key_kind *type = plan->type;
     unsigned bits = mssh_pkey_bits(pkey);
-    mssh_key *made = new_key(mem, type);
+    mssh_key *made = new_key(plan->mem, type);
     int rc = 0;
 
     if (made == NULL) {
@@ -72,10 +80,10 @@ static int wrap(mssh_mem *mem, const mssh_key_kind *type, mssh_pkey *pkey, const
         return mssh_fail(failure, MSSH_ERR_MEMORY, 0, "out of memory");
     }
     made->pkey = pkey;
-    if (bits < type->min_bits) {
+    if (bits < plan->min_bits) {
         mssh_key_free(made);
         return mssh_fail(failure, MSSH_ERR_KEY_FORMAT, 0, "%s key of %u bits: less than %u are not accepted",
-                         type->name, bits, type->min_bits);
+                         type->name, bits, plan->min_bits);
     }
     if (parts != NULL && type->in_hardware) {
         mssh_write_bytes(&made->application, parts[MSSH_KEY_APPLICATION]);
@@ -94,23 +102,42 @@ static int wrap(mssh_mem *mem, const mssh_key_kind *type, mssh_pkey *pkey, const
 
 int mssh_key_wrap(mssh_mem *mem, mssh_pkey *pkey, mssh_key **key, mssh_failure *failure)
 {
-    return wrap(mem, mssh_key_type_of(mssh_pkey_kind_of(pkey)), pkey, NULL, key, failure);
+    const mssh_key_kind *type = mssh_key_type_of(mssh_pkey_kind_of(pkey));
+    key_plan plan = {mem, type, type->min_bits};
+
+    return wrap(&plan, pkey, NULL, key, failure);
 }
 
-int mssh_key_from_parts(mssh_mem *mem, const mssh_key_kind *type, const mssh_slice *parts, bool with_private,
-                        mssh_key **key, mssh_failure *failure)
+static int build(const key_plan *plan, const mssh_slice *parts, bool with_private, mssh_key **key,
+                 mssh_failure *failure)
 {
+    const mssh_key_kind *type = plan->type;
     mssh_pkey *pkey = NULL;
     int rc = mssh_pkey_new(type->kind, parts, with_private && !type->in_hardware, &pkey);
 
     if (rc != 0)
         return mssh_fail(failure, rc, 0, "%s key with numbers that make no %s", type->name,
                          with_private ? "key pair" : "public key");
-    return wrap(mem, type, pkey, parts, key, failure);
+    return wrap(plan, pkey, parts, key, failure);
+}
+
+int mssh_key_from_parts(mssh_mem *mem, const mssh_key_kind *type, const mssh_slice *parts, bool with_private,
+                        mssh_key **key, mssh_failure *failure)
+{
+    key_plan plan = {mem, type, type->min_bits};
+
+    return build(&plan, parts, with_private, key, failure);
 }
 
 int mssh_key_parse_public(mssh_mem *mem, mssh_slice blob, mssh_key **key, mssh_failure *failure)
 {
+    return mssh_key_parse_public_from(mem, blob, 0, key, failure);
+}
+
+int mssh_key_parse_public_from(mssh_mem *mem, mssh_slice blob, unsigned min_rsa_bits, mssh_key **key,
+                               mssh_failure *failure)
+{
+    key_plan plan = {.mem = mem};
     mssh_reader reader = mssh_reader_of(blob);
     mssh_slice parts[MSSH_KEY_PARTS_MAX] = {MSSH_SLICE_EMPTY};
     mssh_slice name = mssh_read_string(&reader);
@@ -127,7 +154,9 @@ int mssh_key_parse_public(mssh_mem *mem, mssh_slice blob, mssh_key **key, mssh_f
     type->read_public(type, &reader, parts);
     if (!mssh_reader_done(&reader))
         return mssh_fail(failure, MSSH_ERR_KEY_FORMAT, 0, "%s key blob: out of form", type->name);
-    return mssh_key_from_parts(mem, type, parts, false, key, failure);
+    plan.type = type;
+    plan.min_bits = type->min_bits > 0 && min_rsa_bits > 0 ? min_rsa_bits : type->min_bits;
+    return build(&plan, parts, false, key, failure);
 }
 
 int mssh_key_generate(mssh_mem *mem, const char *type, unsigned bits, mssh_key **key, mssh_failure *failure)

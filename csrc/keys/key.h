@@ -31,7 +31,7 @@ typedef struct mssh_sig_algorithm {
 const mssh_sig_algorithm *mssh_sig_algorithm_find(mssh_slice name);
 
 /* The i-th signature algorithm in order of preference, or NULL past the end. Those of certificates come after
- * all plain ones. */
+ * all plain ones, and those by SHA-1 last. */
 const mssh_sig_algorithm *mssh_sig_algorithm_at(size_t i);
 
 /* Parses a public key blob (RFC 4253 6.6). The whole blob must be used. RSA outside MSSH_RSA_MIN_BITS..MAX,
@@ -39,6 +39,11 @@ const mssh_sig_algorithm *mssh_sig_algorithm_at(size_t i);
  * that its authority has not signed: MSSH_ERR_KEY_FORMAT, said in *failure (may be NULL). 0: *key is the
  * caller's. */
 int mssh_key_parse_public(mssh_mem *mem, mssh_slice blob, mssh_key **key, mssh_failure *failure);
+
+/* The same, with RSA from min_rsa_bits on (at least 1024; 0: MSSH_RSA_MIN_BITS), for who asks for that by
+ * name. Not for certificates. */
+int mssh_key_parse_public_from(mssh_mem *mem, mssh_slice blob, unsigned min_rsa_bits, mssh_key **key,
+                               mssh_failure *failure);
 
 /* Parses text of a key file of any format: private (OpenSSH, PEM, PKCS#8, PuTTY) or public (a line as in
  * authorized_keys, or "SSH2 PUBLIC KEY"). An encrypted one needs `passphrase` (data NULL: none given):

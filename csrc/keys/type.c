@@ -197,6 +197,33 @@ static bool read_rsa_signature(mssh_slice bytes, uint8_t *out, size_t len)
     return true;
 }
 
+/* RFC 4253 6.6: p, q, g, y; then x. */
+static void read_dss_public(const mssh_key_kind *type, mssh_reader *reader, mssh_slice *parts)
+{
+    (void)type;
+    for (size_t i = 0; i < 4; i++)
+        parts[i] = mssh_read_mpint(reader);
+}
+
+static void write_dss_public(const mssh_key_kind *type, const mssh_slice *parts, mssh_buf *out)
+{
+    (void)type;
+    for (size_t i = 0; i < 4; i++)
+        mssh_write_mpint(out, parts[i]);
+}
+
+static void read_dss_private(const mssh_key_kind *type, mssh_reader *reader, mssh_slice *parts)
+{
+    read_dss_public(type, reader, parts);
+    parts[4] = mssh_read_mpint(reader);
+}
+
+static void write_dss_private(const mssh_key_kind *type, const mssh_slice *parts, mssh_buf *out)
+{
+    write_dss_public(type, parts, out);
+    mssh_write_mpint(out, parts[4]);
+}
+
 #define CERT "-cert-v01@openssh.com"
 
 #define ECDSA_ROW(number, kind)                                                                              \
@@ -215,6 +242,8 @@ static const mssh_key_kind rows[] = {
     ECDSA_ROW("521", MSSH_PKEY_P521),
     {"ssh-rsa", "ssh-rsa" CERT, NULL, MSSH_PKEY_RSA, MSSH_RSA_MIN_BITS, false, read_rsa_public,
      write_rsa_public, read_rsa_private, write_rsa_private, read_rsa_signature, write_fixed_signature},
+    {"ssh-dss", "ssh-dss" CERT, NULL, MSSH_PKEY_DSA, 0, false, read_dss_public, write_dss_public,
+     read_dss_private, write_dss_private, read_fixed_signature, write_fixed_signature},
     {"sk-ssh-ed25519@openssh.com", "sk-ssh-ed25519" CERT, NULL, MSSH_PKEY_ED25519, 0, true,
      read_sk_ed25519_public, write_sk_ed25519_public, read_sk_private, write_sk_private, read_fixed_signature,
      write_fixed_signature},
@@ -269,7 +298,8 @@ int mssh_key_type_refuse(mssh_slice name, mssh_failure *failure)
         start CERT, key_type_start CERT, (signed_as), (hash)                                                 \
     }
 
-/* In order of preference. */
+/* In order of preference; behind the certificates those by SHA-1, which are never used unless they are asked
+ * for. */
 static const mssh_sig_algorithm algorithms[] = {
     PLAIN("ssh-ed25519", "ssh-ed25519", MSSH_HASH_SHA512),
     PLAIN("ecdsa-sha2-nistp256", "ecdsa-sha2-nistp256", MSSH_HASH_SHA256),
@@ -288,6 +318,8 @@ static const mssh_sig_algorithm algorithms[] = {
               MSSH_HASH_SHA256),
     CERTIFIED("rsa-sha2-512", "ssh-rsa", "rsa-sha2-512", MSSH_HASH_SHA512),
     CERTIFIED("rsa-sha2-256", "ssh-rsa", "rsa-sha2-256", MSSH_HASH_SHA256),
+    PLAIN("ssh-rsa", "ssh-rsa", MSSH_HASH_SHA1),
+    PLAIN("ssh-dss", "ssh-dss", MSSH_HASH_SHA1),
 };
 
 const mssh_sig_algorithm *mssh_sig_algorithm_at(size_t i)

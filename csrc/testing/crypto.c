@@ -423,5 +423,6 @@ int mssh_testing_open_crypto(lua_State *L)
     mssh_testing_add_kem(L);
     mssh_testing_add_kem_pq(L);
     mssh_testing_add_derivation(L);
+    mssh_testing_add_umac(L);
     return 1;
 }

@@ -60,7 +60,8 @@ static int session_new(lua_State *L)
     luaL_checktype(L, 1, LUA_TTABLE);
     for (int i = 0; i < MSSH_N_ALG_CLASSES; i++)
         options.transport.algorithms[i] = option_slice(L, classes[i]);
-    options.transport.allow_unsafe = option_boolean(L, "allow_unsafe");
+    options.transport.allow_chacha = option_boolean(L, "allow_chacha");
+    options.transport.allow_cbc_etm = option_boolean(L, "allow_cbc_etm");
     options.transport.require_strict = option_boolean(L, "require_strict");
     options.transport.rekey_bytes = option_integer(L, "rekey_bytes");
     options.transport.rekey_packets = option_integer(L, "rekey_packets");

@@ -100,7 +100,9 @@ static int transport_new(lua_State *L)
     options.software = luaL_optstring(L, -1, "moonssh_test");
     for (int i = 0; i < MSSH_N_ALG_CLASSES; i++)
         options.algorithms[i] = option_slice(L, classes[i]);
-    options.allow_unsafe = option_boolean(L, "allow_unsafe");
+    options.min_rsa_bits = (uint32_t)option_integer(L, "min_rsa_bits");
+    options.allow_chacha = option_boolean(L, "allow_chacha");
+    options.allow_cbc_etm = option_boolean(L, "allow_cbc_etm");
     options.require_strict = option_boolean(L, "require_strict");
     options.rekey_bytes = option_integer(L, "rekey_bytes");
     options.rekey_packets = option_integer(L, "rekey_packets");

@@ -38,6 +38,9 @@ void mssh_testing_add_kem_pq(lua_State *L);
 /* Adds what key files derive their keys with to the table on top of the stack. */
 void mssh_testing_add_derivation(lua_State *L);
 
+/* Adds UMAC to the table on top of the stack. */
+void mssh_testing_add_umac(lua_State *L);
+
 /* Adds buffers and memory to the table on top of the stack. */
 void mssh_testing_add_buffer(lua_State *L);
 

@@ -52,6 +52,7 @@ typedef struct mssh_mac_row {
     uint8_t key_len; /* bytes */
     uint8_t tag_len; /* bytes */
     bool etm;        /* computed over the encrypted packet */
+    bool umac;       /* UMAC, without a hash */
 } mssh_mac_row;
 
 typedef enum mssh_compression_start {
@@ -65,7 +66,8 @@ typedef struct mssh_compression_row {
     mssh_compression_start start;
 } mssh_compression_row;
 
-/* The row of a name, to be cast to the class's own type; NULL when it is not known. */
+/* The row of a name, to be cast to the class's own type; NULL when it is not known, or not to be had from
+ * this OpenSSL. */
 const mssh_algorithm *mssh_algorithm_find(mssh_algorithm_class cls, mssh_slice name);
 
 /* "kex", "host_key", "cipher", "mac" or "compression". */
@@ -74,8 +76,9 @@ const char *mssh_algorithm_class_name(mssh_algorithm_class cls);
 /* Appends the default name-list of a class. 0 or buf->error. */
 int mssh_algorithm_write_defaults(mssh_algorithm_class cls, mssh_buf *buf);
 
-/* Whether a cipher with a MAC (NULL for AEAD ciphers) lets an attacker drop packets unseen when the peer does
+/* What of a cipher with a MAC (NULL for AEAD ciphers) lets an attacker drop packets unseen when the peer does
  * no strict key exchange (CVE-2023-48795). */
-bool mssh_algorithm_needs_strict(const mssh_cipher_row *cipher, const mssh_mac_row *mac);
+typedef enum mssh_hazard { MSSH_HAZARD_NONE, MSSH_HAZARD_CHACHA, MSSH_HAZARD_CBC_ETM } mssh_hazard;
+mssh_hazard mssh_algorithm_hazard(const mssh_cipher_row *cipher, const mssh_mac_row *mac);
 
 #endif

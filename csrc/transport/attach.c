@@ -26,7 +26,7 @@ static void bare_free(mssh_seal *seal)
     mssh_free(seal->mem, seal, sizeof *seal);
 }
 
-static const mssh_seal_ops ops = {peek, nothing, nothing, nothing, bare_free};
+static const mssh_seal_ops ops = {peek, nothing, nothing, nothing, NULL, bare_free};
 
 static mssh_seal *bare_new(mssh_mem *mem)
 {

@@ -87,15 +87,26 @@ static bool fail_negotiation(mssh_transport *t, const mssh_negotiation_failure *
     return false;
 }
 
+static bool allows(const mssh_transport *t, const mssh_direction *direction)
+{
+    switch (mssh_algorithm_hazard(direction->cipher, direction->mac)) {
+    case MSSH_HAZARD_CHACHA:
+        return t->options.allow_chacha;
+    case MSSH_HAZARD_CBC_ETM:
+        return t->options.allow_cbc_etm;
+    case MSSH_HAZARD_NONE:
+        break;
+    }
+    return true;
+}
+
 static bool refuses_without_strict(const mssh_transport *t, const mssh_choice *choice)
 {
     if (t->strict)
         return false;
     if (t->options.require_strict)
         return true;
-    return !t->options.allow_unsafe &&
-           (mssh_algorithm_needs_strict(choice->to_server.cipher, choice->to_server.mac) ||
-            mssh_algorithm_needs_strict(choice->to_client.cipher, choice->to_client.mac));
+    return !allows(t, &choice->to_server) || !allows(t, &choice->to_client);
 }
 
 /* Strict key exchange and EXT_INFO are settled by the first KEXINITs alone (OpenSSH's PROTOCOL 1.10, RFC 8308
@@ -169,6 +180,7 @@ static bool begin_method(mssh_transport *t, mssh_slice peer_kexinit)
     kex->method = t->next_choice.kex;
     kex->host_key_algorithm = t->next_choice.host_key;
     kex->group_bits = group_bits_for(&t->next_choice);
+    kex->min_rsa_bits = t->options.min_rsa_bits;
     if (!client) {
         kex->host_key = host_key_for(t, kex->host_key_algorithm);
         if (kex->host_key == NULL)

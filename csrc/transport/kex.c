@@ -139,7 +139,8 @@ static int verify(mssh_kex *kex, mssh_slice signature, mssh_failure *failure)
 
     if (row == NULL)
         return pass_on(failure, MSSH_ERR_UNSUPPORTED, "the kind of host key is not known");
-    r = mssh_key_parse_public(kex->mem, mssh_buf_slice(&kex->host_key_blob), &key, &why);
+    r = mssh_key_parse_public_from(kex->mem, mssh_buf_slice(&kex->host_key_blob), kex->min_rsa_bits, &key,
+                                   &why);
     if (r == MSSH_ERR_KEY_FORMAT || r == MSSH_ERR_PROTOCOL)
         return mssh_fail(failure, MSSH_ERR_PROTOCOL, MSSH_DISCONNECT_KEY_EXCHANGE_FAILED,
                          "key exchange: the host key is not valid: %s", why.message);

@@ -16,6 +16,7 @@ typedef struct mssh_kex {
     const char *host_key_algorithm;
     const mssh_key *host_key; /* server: signs; referenced */
     unsigned group_bits;      /* client: size of the group to ask for */
+    unsigned min_rsa_bits;    /* client: smallest RSA host key; 0: MSSH_RSA_MIN_BITS */
     mssh_kem *kem;
     mssh_buf transcript;    /* what H begins with: V_C, V_S, I_C, I_S as strings, filled in by the owner */
     mssh_buf host_key_blob; /* K_S */

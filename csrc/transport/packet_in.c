@@ -122,6 +122,34 @@ static int wrong_mac(mssh_failure *failure)
                      "the message authentication code of a packet does not match");
 }
 
+/* Takes what is there of the bytes that are still wasted on a packet that is refused. */
+static int waste(mssh_packet_in *in, mssh_failure *failure)
+{
+    size_t held = mssh_buf_len(&in->bytes);
+    size_t len = held < in->to_waste ? held : in->to_waste;
+
+    mssh_buf_consume(&in->bytes, len);
+    in->to_waste -= len;
+    return in->to_waste == 0 ? wrong_mac(failure) : MSSH_PACKET_NONE;
+}
+
+/* Refuses a packet, after a MAC over `covered` bytes of it was computed. Under CBC an attacker who puts
+ * blocks of another packet in place of its length could learn of their plain text by when it is refused, and
+ * how (CVE-2008-5161): so length, padding and MAC fail in the same words, after as many bytes as the largest
+ * packet has, and as much work. */
+static int refuse(mssh_packet_in *in, size_t covered, mssh_failure *failure)
+{
+    size_t most = 4 + in->max_packet;
+
+    if (!in->seal->conceals)
+        return wrong_mac(failure);
+    in->seal->ops->spend(in->seal, covered < most ? most - covered : 0);
+    in->refusing = true;
+    in->length = 0;
+    in->to_waste = most + in->seal->tag_len;
+    return waste(in, failure);
+}
+
 /* Reads packet_length of the packet that begins. A length that is decrypted before the MAC is checked must
  * not tell an attacker more than the MAC would: it fails in the same words. */
 static int begin_packet(mssh_packet_in *in, mssh_failure *failure)
@@ -136,7 +164,7 @@ static int begin_packet(mssh_packet_in *in, mssh_failure *failure)
         return mssh_fail(failure, r, 0, "the cipher failed to read a packet");
     padded = seal->length_apart ? length : (size_t)length + 4;
     if (length < shortest || length > in->max_packet || padded % seal->block_len != 0)
-        return seal->decrypts_first ? wrong_mac(failure) : reject(failure, "impossible length", length);
+        return seal->decrypts_first ? refuse(in, 0, failure) : reject(failure, "impossible length", length);
     in->length = length;
     return 0;
 }
@@ -175,6 +203,8 @@ static int deliver(mssh_packet_in *in, mssh_slice *payload, mssh_failure *failur
 {
     size_t whole = 4 + (size_t)in->length + in->seal->tag_len;
 
+    if (!find_payload(in, payload) && in->seal->conceals)
+        return refuse(in, 4 + (size_t)in->length, failure);
     if (!find_payload(in, payload))
         return reject(failure, "impossible padding", in->bytes.data[in->bytes.start + 4]);
     if (in->inflate != NULL) {
@@ -198,7 +228,7 @@ static int question(mssh_packet_in *in, mssh_slice *payload, mssh_failure *failu
     uint8_t *packet = mssh_buf_bytes(&in->bytes);
 
     if (in->seal->decrypts_first)
-        return find_payload(in, payload) ? MSSH_PACKET_QUESTION : wrong_mac(failure);
+        return find_payload(in, payload) ? MSSH_PACKET_QUESTION : refuse(in, 4 + (size_t)in->length, failure);
     if (in->seal->spoils)
         memcpy(packet, in->original.data, mssh_buf_len(&in->original));
     *payload = mssh_slice_of(packet, 4 + (size_t)in->length);
@@ -211,12 +241,14 @@ int mssh_packet_in_next(mssh_packet_in *in, mssh_slice *payload, mssh_failure *f
     int r = 0;
 
     mssh_packet_in_release(in);
+    if (in->refusing)
+        return waste(in, failure);
     held = mssh_buf_len(&in->bytes);
     if (in->length == 0) {
         if (held < in->seal->head_len)
             return MSSH_PACKET_NONE;
         r = begin_packet(in, failure);
-        if (r != 0)
+        if (r != 0 || in->refusing)
             return r;
     }
     if (held < 4 + (size_t)in->length + in->seal->tag_len)
@@ -233,7 +265,12 @@ int mssh_packet_in_next(mssh_packet_in *in, mssh_slice *payload, mssh_failure *f
         return deliver(in, payload, failure);
     if (r != MSSH_ERR_MAC)
         return mssh_fail(failure, r, 0, "the cipher failed to open a packet");
-    return in->ask_mac ? question(in, payload, failure) : wrong_mac(failure);
+    return in->ask_mac ? question(in, payload, failure) : refuse(in, 4 + (size_t)in->length, failure);
+}
+
+int mssh_packet_in_refuse(mssh_packet_in *in, mssh_failure *failure)
+{
+    return refuse(in, 4 + (size_t)in->length, failure);
 }
 
 int mssh_packet_in_accept(mssh_packet_in *in, mssh_failure *failure)

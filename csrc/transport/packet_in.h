@@ -24,9 +24,11 @@ typedef struct mssh_packet_in {
     size_t taken;          /* bytes at the start that belong to the payload handed out */
     uint32_t length;       /* packet_length of the packet begun; 0: not known yet */
     uint32_t seq;
-    bool wrapped;     /* the sequence number has passed 2^32-1 */
-    bool opened;      /* the packet begun was let in although its MAC is wrong */
-    bool ask_mac;     /* a wrong MAC is a question */
+    bool wrapped;  /* the sequence number has passed 2^32-1 */
+    bool opened;   /* the packet begun was let in although its MAC is wrong */
+    bool ask_mac;  /* a wrong MAC is a question */
+    bool refusing; /* a packet is refused without telling when: `to_waste` bytes more are taken first */
+    size_t to_waste;
     uint64_t packets; /* since the keys in use were taken into use */
     uint64_t octets;  /* the same, in bytes on the wire */
 } mssh_packet_in;
@@ -62,6 +64,10 @@ int mssh_packet_in_accept(mssh_packet_in *in, mssh_failure *failure);
 
 /* Gives back what holds nothing. */
 void mssh_packet_in_trim(mssh_packet_in *in);
+
+/* Refuses the packet that was the question, as if it had not been asked: at once, or, where the cipher asks
+ * for it, in some call of next. 0, or MSSH_ERR_MAC, said in *failure. */
+int mssh_packet_in_refuse(mssh_packet_in *in, mssh_failure *failure);
 
 /* Takes new keys into use with the packet after the one handed out; owns them. */
 void mssh_packet_in_rekey(mssh_packet_in *in, mssh_seal *seal, mssh_inflate *inflate, bool reset_seq);

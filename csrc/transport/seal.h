@@ -27,6 +27,8 @@ typedef struct mssh_seal_ops {
     /* Encrypts a packet, whose length field is set, in place and writes the tag behind it. 0 or an mssh_err.
      */
     int (*seal)(mssh_seal *seal, uint32_t seq, uint8_t *packet, size_t length);
+    /* Spends the time that the tag of a packet with `len` more bytes would take. Only where `conceals`. */
+    void (*spend)(mssh_seal *seal, size_t len);
     /* Wipes and frees it. */
     void (*free)(mssh_seal *seal);
 } mssh_seal_ops;
@@ -40,7 +42,8 @@ struct mssh_seal {
     bool unpadded;       /* no padding at all */
     bool length_apart;   /* the length field is not part of what is padded to the block */
     bool decrypts_first; /* the tag covers the plain text: after MSSH_ERR_MAC that is what is to be seen */
-    bool spoils;         /* a failed open may change the packet: open_unverified needs the original */
+    bool conceals; /* CBC under encrypt-and-MAC: how a bad packet is refused must not tell what is wrong */
+    bool spoils;   /* a failed open may change the packet: open_unverified needs the original */
 };
 
 /* Secrets of one direction, as the KDF gives them (RFC 4253 7.2). */

@@ -41,7 +41,7 @@ static void chacha_free(mssh_seal *seal)
     mssh_free(seal->mem, self, sizeof *self);
 }
 
-static const mssh_seal_ops ops = {peek, chacha_open, chacha_open_unverified, chacha_seal, chacha_free};
+static const mssh_seal_ops ops = {peek, chacha_open, chacha_open_unverified, chacha_seal, NULL, chacha_free};
 
 mssh_seal *mssh_seal_chacha_new(mssh_mem *mem, const mssh_seal_keys *keys)
 {

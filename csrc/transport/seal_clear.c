@@ -26,7 +26,7 @@ static void clear_free(mssh_seal *seal)
     mssh_free(seal->mem, seal, sizeof *seal);
 }
 
-static const mssh_seal_ops ops = {peek, nothing, nothing, nothing, clear_free};
+static const mssh_seal_ops ops = {peek, nothing, nothing, nothing, NULL, clear_free};
 
 mssh_seal *mssh_seal_clear_new(mssh_mem *mem)
 {

@@ -43,7 +43,7 @@ static void gcm_free(mssh_seal *seal)
     mssh_free(seal->mem, self, sizeof *self);
 }
 
-static const mssh_seal_ops ops = {peek, gcm_open, gcm_open_unverified, gcm_seal, gcm_free};
+static const mssh_seal_ops ops = {peek, gcm_open, gcm_open_unverified, gcm_seal, NULL, gcm_free};
 
 mssh_seal *mssh_seal_gcm_new(mssh_mem *mem, const mssh_cipher_row *cipher, bool encrypt,
                              const mssh_seal_keys *keys)

@@ -1,14 +1,17 @@
 #include "crypto/equal.h"
+#include "crypto/umac.h"
 #include "transport/seal.h"
 #include "wire/writer.h"
 
 /* A cipher with a MAC of its own. Encrypt-and-MAC (RFC 4253 6.4): the length field is encrypted with the
  * rest, the MAC covers the plain packet. Encrypt-then-MAC (OpenSSH's PROTOCOL 1.6): the length field stays in
- * the clear, the MAC covers what is on the wire. Either MAC begins with the sequence number. */
+ * the clear, the MAC covers what is on the wire. HMAC begins with the sequence number, UMAC has it for a
+ * nonce. */
 typedef struct seal_mac {
     mssh_seal base;
     mssh_cipher *cipher;
     mssh_hmac *hmac;
+    mssh_umac *umac; /* in place of it */
 } seal_mac;
 
 static int mac_of(seal_mac *self, uint32_t seq, const uint8_t *packet, size_t length, uint8_t *tag)
@@ -16,6 +19,8 @@ static int mac_of(seal_mac *self, uint32_t seq, const uint8_t *packet, size_t le
     uint8_t number[4];
     mssh_slice parts[2];
 
+    if (self->umac != NULL)
+        return mssh_umac_compute(self->umac, seq, mssh_slice_of(packet, 4 + length), tag);
     mssh_store_u32(number, seq);
     parts[0] = mssh_slice_of(number, sizeof number);
     parts[1] = mssh_slice_of(packet, 4 + length);
@@ -76,6 +81,18 @@ static int eam_open_unverified(mssh_seal *seal, uint32_t seq, uint8_t *packet, s
     return 0;
 }
 
+static void eam_spend(mssh_seal *seal, size_t len)
+{
+    static const uint8_t zeros[4096];
+    uint8_t tag[MSSH_HASH_MAX];
+
+    for (size_t piece; len > 0; len -= piece) {
+        piece = len < sizeof zeros ? len : sizeof zeros;
+        if (piece > 4)
+            (void)mac_of((seal_mac *)(void *)seal, 0, zeros, piece - 4, tag);
+    }
+}
+
 static int eam_seal(mssh_seal *seal, uint32_t seq, uint8_t *packet, size_t length)
 {
     seal_mac *self = (seal_mac *)(void *)seal;
@@ -116,11 +133,12 @@ static void mac_free(mssh_seal *seal)
     seal_mac *self = (seal_mac *)(void *)seal;
     mssh_cipher_free(self->cipher);
     mssh_hmac_free(self->hmac);
+    mssh_umac_free(self->umac);
     mssh_free(seal->mem, self, sizeof *self);
 }
 
-static const mssh_seal_ops eam_ops = {eam_peek, eam_open, eam_open_unverified, eam_seal, mac_free};
-static const mssh_seal_ops etm_ops = {etm_peek, etm_open, etm_open_unverified, etm_seal, mac_free};
+static const mssh_seal_ops eam_ops = {eam_peek, eam_open, eam_open_unverified, eam_seal, eam_spend, mac_free};
+static const mssh_seal_ops etm_ops = {etm_peek, etm_open, etm_open_unverified, etm_seal, NULL, mac_free};
 
 mssh_seal *mssh_seal_mac_new(mssh_mem *mem, const mssh_cipher_row *cipher, const mssh_mac_row *mac,
                              bool encrypt, const mssh_seal_keys *keys)
@@ -135,9 +153,13 @@ mssh_seal *mssh_seal_mac_new(mssh_mem *mem, const mssh_cipher_row *cipher, const
     self->base.tag_len = mac->tag_len;
     self->base.length_apart = mac->etm;
     self->base.decrypts_first = !mac->etm;
+    self->base.conceals = cipher->chained && !mac->etm;
     self->cipher = mssh_cipher_new(cipher->id, encrypt, keys->key, keys->iv);
-    self->hmac = mssh_hmac_new(mac->hash, mssh_slice_of(keys->mac_key, mac->key_len));
-    if (self->cipher == NULL || self->hmac == NULL) {
+    if (mac->umac)
+        self->umac = mssh_umac_new(mac->tag_len, keys->mac_key);
+    else
+        self->hmac = mssh_hmac_new(mac->hash, mssh_slice_of(keys->mac_key, mac->key_len));
+    if (self->cipher == NULL || (self->hmac == NULL && self->umac == NULL)) {
         mac_free(&self->base);
         return NULL;
     }

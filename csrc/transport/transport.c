@@ -392,10 +392,7 @@ int mssh_transport_answer_mac(mssh_transport *t, bool accept)
     if (t->question != MSSH_QUESTION_MAC)
         return MSSH_ERR_STATE;
     t->question = MSSH_QUESTION_NONE;
-    if (!accept)
-        (void)mssh_fail(&t->cause, MSSH_ERR_MAC, MSSH_DISCONNECT_MAC_ERROR,
-                        "the message authentication code of a packet does not match");
-    if (!accept || mssh_packet_in_accept(&t->in, &t->cause) != 0)
+    if ((accept ? mssh_packet_in_accept(&t->in, &t->cause) : mssh_packet_in_refuse(&t->in, &t->cause)) != 0)
         mssh_transport_fail_with_cause(t);
     return accept ? t->failure.code : 0;
 }

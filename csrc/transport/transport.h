@@ -31,7 +31,9 @@ typedef struct mssh_transport_options {
     const char *software; /* for the identification string, e.g. "moonssh_0.1" */
     mssh_slice
         algorithms[MSSH_N_ALG_CLASSES]; /* name-lists in order of preference; empty: the default. Copied */
-    bool allow_unsafe;      /* let chacha20-poly1305 and CBC with -etm be used without strict key exchange */
+    bool allow_chacha;                  /* let chacha20-poly1305 be used without strict key exchange */
+    bool allow_cbc_etm;                 /* the same for CBC with -etm */
+    uint32_t min_rsa_bits;  /* smallest RSA host key accepted, 1024 at least; 0: MSSH_RSA_MIN_BITS */
     bool require_strict;    /* fail unless the peer does strict key exchange */
     uint64_t rekey_bytes;   /* per direction; 0: 1 GiB */
     uint64_t rekey_packets; /* per direction; 0: 2^31 */

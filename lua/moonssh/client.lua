@@ -181,8 +181,8 @@ end
 
 local function session_options(options, target, known)
    local resolved = algorithms.resolve("connect", options.algorithms, options.compression)
-   if not resolved.host_key then
-      resolved.host_key = table.concat(hostkey.order(algorithms.defaults("host_key"), target, known), ",")
+   if type(options.algorithms) ~= "table" or options.algorithms.host_key == nil then
+      resolved.host_key = table.concat(hostkey.order(algorithms.offered(resolved, "host_key"), target, known), ",")
    end
    local result = { timeout = options.session_timeout, _algorithms = resolved }
    for name in pairs(Session.options) do

@@ -185,7 +185,7 @@ function methods:host_key()
    if not self._host_key_blob then
       return nil, self.failure or errors.new("host_key_unknown", "the server has not shown its host key yet")
    end
-   return require "moonssh.key".from_blob(self._host_key_blob)
+   return require "moonssh.key".from_blob(self._host_key_blob, self._algorithms.min_rsa_bits)
 end
 
 --- Accepts the key that the server has shown, and waits for the end of the key exchange. → true | nil, err

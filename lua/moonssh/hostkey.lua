@@ -248,7 +248,7 @@ end
 ---@return boolean|nil accepted false: not decided
 ---@return table? err
 function hostkey.verify(session, options, deadline)
-   local host_key, err = key.from_blob(session._host_key_blob)
+   local host_key, err = key.from_blob(session._host_key_blob, session._algorithms.min_rsa_bits)
    if not host_key then
       return nil, err
    end

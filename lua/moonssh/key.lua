@@ -97,11 +97,11 @@ function key.is_known_type(type_name)
    return best_algorithm[type_name] ~= nil
 end
 
---- A public key from its blob (RFC 4253 6.6).
+--- A public key from its blob (RFC 4253 6.6). RSA is taken from 2048 bits on, or from `min_rsa_bits`.
 ---@return moonssh.key|nil
 ---@return table? err
-function key.from_blob(blob)
-   local core_key, code, message = core.key.parse_public(blob)
+function key.from_blob(blob, min_rsa_bits)
+   local core_key, code, message = core.key.parse_public(blob, min_rsa_bits)
    if not core_key then
       return nil, errors.from_core(code, message)
    end
@@ -372,7 +372,8 @@ local function sign_elsewhere(self, core_key, data, algorithm)
    return signature
 end
 
---- Signs data. For RSA the algorithm may be "rsa-sha2-512" (default) or "rsa-sha2-256".
+--- Signs data. For RSA the algorithm may be "rsa-sha2-512" (default), "rsa-sha2-256", or "ssh-rsa", which is SHA-1: no
+--- server of today takes it, and `verify` does not either.
 ---@param data string
 ---@param algorithm string|nil
 ---@return string|nil signature blob: string algorithm, string signature
@@ -409,7 +410,7 @@ function Key:verify(data, signature)
    args.check("verify", 1, data, "string")
    args.check("verify", 2, signature, "string")
    local algorithm = first_string(signature)
-   return algorithm ~= nil and core_key:verify(data, signature, algorithm) == true
+   return algorithm ~= nil and algorithm ~= "ssh-rsa" and core_key:verify(data, signature, algorithm) == true
 end
 
 local formats = { openssh = true, pem = true, pkcs8 = true }

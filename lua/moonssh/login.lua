@@ -4,6 +4,7 @@
 --- asked for its methods, and each key is shown before it signs. Every credential is sent once at most, so a server
 --- that refuses for ever, or reports partial success for ever, comes to an end.
 
+local algorithms = require "moonssh.algorithms"
 local args = require "moonssh.args"
 local deadlines = require "moonssh.deadline"
 local errors = require "moonssh.errors"
@@ -147,27 +148,40 @@ local rsa_algorithms = {
    ["ssh-rsa-cert-v01@openssh.com"] = { "rsa-sha2-512-cert-v01@openssh.com", "rsa-sha2-256-cert-v01@openssh.com" },
 }
 
+-- Whether signatures by SHA-1 were asked for: by the preset "legacy", or by the name "ssh-rsa" among the host keys.
+function Login:allows_sha1()
+   for _, name in ipairs(algorithms.offered(self.session._algorithms, "host_key")) do
+      if name == "ssh-rsa" then
+         return true
+      end
+   end
+   return false
+end
+
 -- The algorithms to try with a key type, best first. RSA follows server-sig-algs, which names the plain ones; a server
--- that does not say gets both of SHA-2 one after the other (RFC 8332 3.3). SHA-1 is never used.
+-- that does not say gets both of SHA-2 one after the other (RFC 8332 3.3). SHA-1 is never used unless it was asked for.
 function Login:algorithms_of(type)
-   local both = rsa_algorithms[type]
-   if not both then
+   local list = rsa_algorithms[type]
+   if type == "ssh-dss" then
+      return self:allows_sha1() and { type } or {}
+   elseif not list then
       return { type }
    end
+   local old = type == "ssh-rsa" and self:allows_sha1()
    local known = self.core:server_sig_algs()
    if not known then
-      return both
+      return old and { list[1], type } or list
    end
    local offered = {}
    for _, name in ipairs(split_names(known)) do
       offered[name] = true
    end
-   for _, name in ipairs(both) do
+   for _, name in ipairs(list) do
       if offered[name] or offered[key.signed_as(name)] then
-         return { name }
+         return { name, old and offered[type] and type or nil }
       end
    end
-   return {}
+   return old and offered[type] and { type } or {}
 end
 
 -- Of the algorithms those that ssh_config lets a key be used with.

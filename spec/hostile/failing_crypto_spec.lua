@@ -213,10 +213,25 @@ describe("K15: randomness", function()
       files:close()
    end)
 
-   it("offers no RSA key exchange", function()
+   it("offers no RSA key exchange, and by default none with SHA-1", function()
       for _, row in ipairs(core.algorithms().kex) do
          assert.is_nil(row.name:find("rsa"), row.name)
-         assert.is_nil(row.name:find("sha1"), row.name)
+         assert.is_true(not row.default or not row.name:find("sha1"), row.name)
       end
+   end)
+
+   it("that OpenSSL does not have is in no list, and no name", function()
+      local testing = require "moonssh_testing"
+      assert.are.equal("umac-128-etm@openssh.com", (testing.transport.algorithm_at(3, 4)))
+      faults.arm(1, 0)
+      local next_one = testing.transport.algorithm_at(3, 4)
+      faults.arm(0)
+      assert.are.equal("umac-128@openssh.com", next_one)
+      local options = { mac = "hmac-sha2-256,hmac-md5" }
+      faults.arm(1, 0)
+      local none, code, message = testing.transport.new(options)
+      faults.arm(0)
+      assert.are.same({ nil, "unsupported", "unknown mac algorithm 'hmac-md5'" }, { none, code, message })
+      assert(testing.transport.new(options)):close()
    end)
 end)

@@ -187,6 +187,28 @@ describe("A3: a server that takes RSA keys with SHA-1 only", function()
       end
    end)
 
+   it("gets one where that was asked for, by the preset or the name", function()
+      for _, algorithms in ipairs{ "legacy", { host_key = "+ssh-rsa" } } do
+         local link = MemorySession.new{ session = { algorithms = algorithms },
+            peer = { ext_info = { ["server-sig-algs"] = "ssh-rsa,ssh-dss" } } }
+         assert(link:login{ user = "moon", identity = library_key(keys.rsa()) })
+         assert.are.equal("ssh-rsa", link.peer.requests[#link.peer.requests].algorithm)
+      end
+   end)
+
+   it("gets SHA-2 first all the same when it says nothing", function()
+      local link = MemorySession.new{ session = { algorithms = "legacy" }, peer = { ext_info = false,
+         steps = { userauth = function()
+            return message("USERAUTH_FAILURE", "so", "publickey", false)
+         end } } }
+      assert.is_nil((link:login{ user = "moon", identity = library_key(keys.rsa()) }))
+      local names = {}
+      for _, request in ipairs(link.peer.requests) do
+         table.insert(names, request.algorithm)
+      end
+      assert.are.same({ "rsa-sha2-512", "ssh-rsa" }, names)
+   end)
+
    it("gets SHA-2 when it says nothing, and nothing less", function()
       local link = MemorySession.new{ peer = { ext_info = false, steps = { userauth = function()
          return message("USERAUTH_FAILURE", "so", "publickey", false)

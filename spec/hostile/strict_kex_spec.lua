@@ -95,9 +95,29 @@ describe("K1: with a server that is not strict", function()
       local run = plain{ cipher = cipher }
       assert.are.equal("strict", (run.client.session:negotiation()))
       oracle.rejected(run, "negotiation", 3)
-      run = plain({ cipher = cipher }, { session = { allow_unsafe = true } })
+      run = plain({ cipher = cipher }, { session = { allow_chacha = true } })
       assert.is_false(run.client.session:info().strict)
       oracle.finished(run)
+   end)
+
+   it("CBC with encrypt-then-MAC is not used unless that was allowed; CBC with encrypt-and-MAC is", function()
+      local etm = { cipher = "aes256-cbc", mac = "hmac-sha2-256-etm@openssh.com" }
+      local function client(more)
+         local session = { cipher = etm.cipher, mac = "hmac-sha2-256-etm@openssh.com,hmac-sha2-256" }
+         for name, value in pairs(more or {}) do
+            session[name] = value
+         end
+         return { session = session }
+      end
+      for _, more in ipairs{ {}, { allow_chacha = true } } do
+         local run = plain({ cipher = etm.cipher, mac = etm.mac }, client(more))
+         assert.are.equal("strict", (run.client.session:negotiation()))
+         oracle.rejected(run, "negotiation", 3)
+      end
+      oracle.finished(plain({ cipher = etm.cipher, mac = etm.mac }, client{ allow_cbc_etm = true }))
+      oracle.finished(plain({ cipher = etm.cipher, mac = "hmac-sha2-256" }, client()))
+      oracle.rejected(plain({ cipher = "chacha20-poly1305@openssh.com" }, { session = { allow_cbc_etm = true } }),
+         "negotiation", 3)
    end)
 
    it("encrypt-then-MAC with AES-CTR, and AES-GCM, are used: their counters do not depend on sequence numbers alone",

@@ -29,6 +29,8 @@ local HOST_KEYS = {
    ["ecdsa-sha2-nistp521"] = { "ecdsa", 521 },
    ["rsa-sha2-256"] = { "rsa", 2048 },
    ["rsa-sha2-512"] = { "rsa", 2048 },
+   ["ssh-rsa"] = { "rsa", 2048 },
+   ["ssh-dss"] = { "dsa" },
 }
 
 -- Payloads of all sorts of lengths, which arrive in order.
@@ -53,6 +55,16 @@ end
 local function open(options, host_key)
    local pair = Pair.new(options, { host_keys = { Pair.key(table.unpack(HOST_KEYS[host_key or "ssh-ed25519"])) } })
    return pair:open(true)
+end
+
+-- Of the hash that a key exchange method goes with.
+local function hash_length(kex)
+   for _, row in ipairs{ { "sha512", 64 }, { "nistp521", 64 }, { "nistp384", 48 }, { "sha1", 20 } } do
+      if kex:find(row[1], 1, true) then
+         return row[2]
+      end
+   end
+   return 32
 end
 
 describe("a client and a server", function()
@@ -89,8 +101,7 @@ describe("a client and a server", function()
          for _, side in ipairs{ "client", "server" } do
             local info = pair[side]:info()
             assert.equal(kex, info.kex)
-            assert.equal(kex:find("sha512") and 64 or kex:find("521") and 64 or kex:find("384") and 48 or 32,
-               #info.session_id)
+            assert.equal(hash_length(kex), #info.session_id)
             assert.is_true(info.strict)
          end
          assert.equal(pair.client:info().session_id, pair.server:info().session_id)
@@ -119,11 +130,11 @@ describe("a client and a server", function()
    end
 
    for _, cipher in ipairs(CIPHERS) do
-      for _, mac in ipairs(MACS) do
+      local aead = not cipher:find("%-ctr") and not cipher:find("%-cbc")
+      for _, mac in ipairs(aead and { MACS[1] } or MACS) do
          for _, compression in ipairs(COMPRESSIONS) do
             it(("carry data under %s, %s, %s, before and after a rekey"):format(cipher, mac, compression), function()
                local pair = open{ cipher = cipher, mac = mac, compression = compression }
-               local aead = not cipher:find("ctr")
                for _, side in ipairs{ "client", "server" } do
                   local info = pair[side]:info()
                   assert.equal(cipher, info.cipher_send)

@@ -177,6 +177,11 @@ async def main():
                          ("compression", "compression_algs"), ("rekey_bytes", "rekey_bytes")):
         if settings.get(ours):
             options[theirs] = settings[ours]
+    if settings.get("everything"):
+        options["kex_algs"] = [name.decode() for name in asyncssh.kex.get_kex_algs()]
+        options["encryption_algs"] = [name.decode() for name in asyncssh.encryption.get_encryption_algs()]
+        options["mac_algs"] = [name.decode() for name in asyncssh.mac.get_mac_algs()]
+        options["compression_algs"] = [name.decode() for name in asyncssh.compression.get_compression_algs()]
     server = await asyncssh.create_server(
         Server, "127.0.0.1", 0, server_host_keys=settings["host_keys"], process_factory=run, encoding=None,
         sftp_factory=True, login_timeout=60, **options)

@@ -202,6 +202,15 @@ for (const [ours, theirs] of [['kex', 'kex'], ['ciphers', 'cipher'], ['macs', 'h
     algorithms[theirs] = settings[ours];
 }
 
+if (settings.everything) {
+  const all = require('ssh2/lib/protocol/constants.js');
+  algorithms.kex = all.SUPPORTED_KEX.filter((name) => !name.includes('group-exchange')); // it is a client's alone
+  algorithms.cipher = all.SUPPORTED_CIPHER;
+  algorithms.hmac = all.SUPPORTED_MAC;
+  algorithms.serverHostKey = all.SUPPORTED_SERVER_HOST_KEY;
+  algorithms.compress = all.SUPPORTED_COMPRESSION;
+}
+
 const server = new Server({
   hostKeys: settings.host_keys.map((path) => fs.readFileSync(path)),
   banner: settings.banner,

@@ -165,7 +165,8 @@ def run(server, channel, words):
 
 def load_key(path):
     kind = os.path.basename(path).rsplit("_", 1)[1]
-    classes = {"ed25519": paramiko.Ed25519Key, "ecdsa": paramiko.ECDSAKey, "rsa": paramiko.RSAKey}
+    classes = {"ed25519": paramiko.Ed25519Key, "ecdsa": paramiko.ECDSAKey, "rsa": paramiko.RSAKey,
+               "dsa": paramiko.DSSKey}
     return classes[kind].from_private_key_file(path)
 
 
@@ -195,6 +196,8 @@ listener = socket.socket()
 listener.bind(("127.0.0.1", 0))
 listener.listen(100)
 paramiko.util.log_to_file("/dev/stderr", level="INFO")
+if settings.get("everything"):
+    paramiko.Transport.load_server_moduli("/etc/ssh/moduli")
 print("ready", listener.getsockname()[1], flush=True)
 while True:
     threading.Thread(target=serve, args=(listener.accept()[0],), daemon=True).start()

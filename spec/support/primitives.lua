@@ -20,6 +20,13 @@ function primitives.hmac(name, key)
    end
 end
 
+-- The same under a number.
+function primitives.umac(length, key)
+   return function(number, bytes)
+      return assert(crypto.umac(length, key, number, bytes))
+   end
+end
+
 -- A function that en- or decrypts bytes, going on where the last call ended.
 function primitives.cipher(name, encrypt, key, iv)
    local cipher = assert(crypto.cipher(name, encrypt, key, iv))

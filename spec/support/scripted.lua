@@ -12,6 +12,7 @@
 --    before_auth    list of commands of the first group below, run when authentication begins (asyncssh)
 --    at_kexinit     the same, in place of an answer to the client's KEXINIT (asyncssh)
 --    kex, ciphers, macs, compression   lists of algorithm names; rekey_bytes (asyncssh)
+--    everything     all algorithms that it has, weak ones too
 --    greeting       a line before the identification (npm)
 --
 -- What a client may exec, all three unless said otherwise. The first group needs no channel:
@@ -95,7 +96,7 @@ local function start(kind, options)
       host_keys = {},
    }
    for _, name in ipairs{ "banner", "rounds", "change_password", "no_auth", "partial", "before_auth", "at_kexinit",
-      "kex", "ciphers", "macs", "compression", "rekey_bytes", "greeting" } do
+      "kex", "ciphers", "macs", "compression", "rekey_bytes", "greeting", "everything" } do
       settings[name] = options[name]
    end
    for _, path in pairs(server.host_key_paths) do

@@ -20,8 +20,8 @@ describe("core.session", function()
 
    it("raises for option values that are none", function()
       for name, wrong in pairs{ kex = 1, software = "a b", max_packet = -1, max_window = 1 << 32, rekey_seconds = 0,
-         rekey_bytes = 1.5, rekey_packets = "1", require_strict = 1, allow_unsafe = "yes", max_channels = 0 / 0,
-         channel_packet = 2 ^ 53, max_queue = {} } do
+         rekey_bytes = 1.5, rekey_packets = "1", require_strict = 1, allow_chacha = "yes",
+         allow_cbc_etm = 1, max_channels = 0 / 0, channel_packet = 2 ^ 53, max_queue = {} } do
          raises("bad option '" .. name .. "'", function() core.session{ [name] = wrong } end)
       end
       for _, software in ipairs{ "", "a-b", "a\r\nb", "a\0", "\128", ("x"):rep(201) } do
@@ -35,8 +35,8 @@ describe("core.session", function()
    it("takes all options, with any values that make sense", function()
       local session <close> = assert(core.session{ software = "other_1.0", kex = "curve25519-sha256",
          host_key = "ssh-ed25519", cipher = "aes128-ctr", mac = "hmac-sha2-256", compression = "none",
-         allow_unsafe = true, require_strict = true, rekey_bytes = 1 << 40, rekey_seconds = 0.5, rekey_packets = 1000,
-         max_packet = 1 << 20, max_queue = 1 << 20, max_channels = 1, max_window = (1 << 32) - 1,
+         allow_chacha = true, allow_cbc_etm = false, require_strict = true, rekey_bytes = 1 << 40, rekey_seconds = 0.5,
+         rekey_packets = 1000, max_packet = 1 << 20, max_queue = 1 << 20, max_channels = 1, max_window = (1 << 32) - 1,
          channel_packet = 32768 })
       assert(session:start())
       local output = session:output()

@@ -15,28 +15,53 @@ local primitives = require "spec.support.primitives"
 local framing = {}
 
 local ciphers = {
-   ["aes128-ctr"] = { kind = "ctr", key = 16, iv = 16, block = 16 },
-   ["aes192-ctr"] = { kind = "ctr", key = 24, iv = 16, block = 16 },
-   ["aes256-ctr"] = { kind = "ctr", key = 32, iv = 16, block = 16 },
+   ["aes128-ctr"] = { kind = "mac", key = 16, iv = 16, block = 16 },
+   ["aes192-ctr"] = { kind = "mac", key = 24, iv = 16, block = 16 },
+   ["aes256-ctr"] = { kind = "mac", key = 32, iv = 16, block = 16 },
+   ["aes128-cbc"] = { kind = "mac", key = 16, iv = 16, block = 16 },
+   ["aes192-cbc"] = { kind = "mac", key = 24, iv = 16, block = 16 },
+   ["aes256-cbc"] = { kind = "mac", key = 32, iv = 16, block = 16 },
+   ["3des-cbc"] = { kind = "mac", key = 24, iv = 8, block = 8 },
    ["aes128-gcm@openssh.com"] = { kind = "gcm", key = 16, iv = 12, block = 16 },
    ["aes256-gcm@openssh.com"] = { kind = "gcm", key = 32, iv = 12, block = 16 },
    ["chacha20-poly1305@openssh.com"] = { kind = "chacha", key = 64, iv = 0, block = 8 },
 }
 
+-- Under their names, and with "-etm" for encrypt-then-MAC.
 local macs = {
-   ["hmac-sha2-256"] = { hash = "sha256", key = 32 },
-   ["hmac-sha2-512"] = { hash = "sha512", key = 64 },
-   ["hmac-sha2-256-etm@openssh.com"] = { hash = "sha256", key = 32, etm = true },
-   ["hmac-sha2-512-etm@openssh.com"] = { hash = "sha512", key = 64, etm = true },
+   ["hmac-sha2-256"] = { hash = "sha256", key = 32, tag = 32 },
+   ["hmac-sha2-512"] = { hash = "sha512", key = 64, tag = 64 },
+   ["hmac-sha1"] = { hash = "sha1", key = 20, tag = 20 },
+   ["hmac-sha1-96"] = { hash = "sha1", key = 20, tag = 12 },
+   ["hmac-md5"] = { hash = "md5", key = 16, tag = 16 },
+   ["hmac-md5-96"] = { hash = "md5", key = 16, tag = 12 },
+   ["umac-64@openssh.com"] = { key = 16, tag = 8 },
+   ["umac-128@openssh.com"] = { key = 16, tag = 16 },
 }
 
+local function mac_row(name)
+   local plain = name:gsub("%-etm@openssh%.com$", "")
+   return macs[plain] or macs[plain .. "@openssh.com"], plain ~= name
+end
+
+-- A function of a sequence number and bytes that gives their MAC.
+local function mac_function(row, key)
+   if not row.hash then
+      return primitives.umac(row.tag, key)
+   end
+   local hmac = primitives.hmac(row.hash, key)
+   return function(sequence, bytes)
+      return hmac((">I4"):pack(sequence) .. bytes):sub(1, row.tag)
+   end
+end
+
 function framing.is_aead(cipher)
-   return ciphers[cipher].kind ~= "ctr"
+   return ciphers[cipher].kind ~= "mac"
 end
 
 function framing.needs(cipher, mac)
    local row = ciphers[cipher]
-   return { iv = row.iv, key = row.key, mac = row.kind == "ctr" and macs[mac].key or 0 }
+   return { iv = row.iv, key = row.key, mac = row.kind == "mac" and mac_row(mac).key or 0 }
 end
 
 -- What stands behind the length field, and the length field. `counted` bytes in front of the padding count for its
@@ -84,48 +109,48 @@ function Clear.open(_, _, bytes, at)
    end
 end
 
--- AES-CTR and HMAC over the clear packet.
+-- A cipher, and a MAC over the clear packet.
 local Mac = {}
 Mac.__index = Mac
 
-local function apply(cipher, text)
-   local rest = #text % 16
-   return rest == 0 and cipher(text) or cipher(text .. ("\0"):rep(16 - rest)):sub(1, #text)
+local function apply(cipher, text, block)
+   local rest = #text % block
+   return rest == 0 and cipher(text) or cipher(text .. ("\0"):rep(block - rest)):sub(1, #text)
 end
 
 function Mac:seal(sequence, fields)
-   local body, length = lay_out(fields, 16, 5)
-   local tag = self.hmac((">I4"):pack(sequence) .. length .. body)
-   return finish(fields, apply(self.encrypt, length .. body), tag)
+   local body, length = lay_out(fields, self.block, 5)
+   local tag = self.mac(sequence, length .. body)
+   return finish(fields, apply(self.encrypt, length .. body, self.block), tag)
 end
 
 function Mac:open(sequence, bytes, at)
+   local block = self.block
    if not self.first then
-      if #bytes - at + 1 < 16 then
+      if #bytes - at + 1 < block then
          return nil
       end
-      self.first = self.decrypt(bytes:sub(at, at + 15))
+      self.first = self.decrypt(bytes:sub(at, at + block - 1))
    end
    local length = length_at(self.first, 1)
    local after = at + 4 + length
    if #bytes - after + 1 < self.tag_length then
       return nil
    end
-   local text = self.first .. (length > 12 and self.decrypt(bytes:sub(at + 16, after - 1)) or "")
-   assert(self.hmac((">I4"):pack(sequence) .. text) == bytes:sub(after, after + self.tag_length - 1),
-      "the client's MAC is wrong")
+   local text = self.first .. (length > block - 4 and self.decrypt(bytes:sub(at + block, after - 1)) or "")
+   assert(self.mac(sequence, text) == bytes:sub(after, after + self.tag_length - 1), "the client's MAC is wrong")
    self.first = nil
-   return payload_of(text:sub(5), 16, 5), after + self.tag_length
+   return payload_of(text:sub(5), block, 5), after + self.tag_length
 end
 
--- AES-CTR and HMAC over the encrypted packet, its length in clear.
+-- A cipher, and a MAC over the encrypted packet, its length in clear.
 local Etm = {}
 Etm.__index = Etm
 
 function Etm:seal(sequence, fields)
-   local body, length = lay_out(fields, 16, 1)
-   local packet = length .. apply(self.encrypt, body)
-   return finish(fields, packet, self.hmac((">I4"):pack(sequence) .. packet))
+   local body, length = lay_out(fields, self.block, 1)
+   local packet = length .. apply(self.encrypt, body, self.block)
+   return finish(fields, packet, self.mac(sequence, packet))
 end
 
 function Etm:open(sequence, bytes, at)
@@ -134,9 +159,9 @@ function Etm:open(sequence, bytes, at)
       return nil
    end
    local after = at + 4 + length
-   assert(self.hmac((">I4"):pack(sequence) .. bytes:sub(at, after - 1)) ==
-      bytes:sub(after, after + self.tag_length - 1), "the client's MAC is wrong")
-   return payload_of(self.decrypt(bytes:sub(at + 4, after - 1)), 16, 1), after + self.tag_length
+   assert(self.mac(sequence, bytes:sub(at, after - 1)) == bytes:sub(after, after + self.tag_length - 1),
+      "the client's MAC is wrong")
+   return payload_of(self.decrypt(bytes:sub(at + 4, after - 1)), self.block, 1), after + self.tag_length
 end
 
 -- AES-GCM. The invocation counter is kept here, so that the core's own is checked against it.
@@ -200,13 +225,14 @@ function framing.new(cipher, mac, secrets)
    elseif row.kind == "chacha" then
       return setmetatable({ cipher = primitives.chacha(secrets.key) }, ChaCha)
    end
-   local hash = macs[mac]
+   local mac_algorithm, is_etm = mac_row(mac)
    return setmetatable({
+      block = row.block,
       encrypt = primitives.cipher(cipher, true, secrets.key, secrets.iv),
       decrypt = primitives.cipher(cipher, false, secrets.key, secrets.iv),
-      hmac = primitives.hmac(hash.hash, secrets.mac),
-      tag_length = hash.key,
-   }, hash.etm and Etm or Mac)
+      mac = mac_function(mac_algorithm, secrets.mac),
+      tag_length = mac_algorithm.tag,
+   }, is_etm and Etm or Mac)
 end
 
 return framing

@@ -89,6 +89,25 @@ describe("a public key blob", function()
       refused(write("string", "ssh-rsa", "string", "\0\3", "mpint", number(2048)), "^ssh%-rsa key blob: out of form$")
    end)
 
+   it("of DSA has a p of 1024 to 3072 bits, a q of 160, and g and y between 1 and p", function()
+      local function dss(p, q, g, y)
+         return write("string", "ssh-dss", "mpint", p, "mpint", q, "mpint", g, "mpint", y)
+      end
+      local p, q = number(1024), number(160)
+      for _, bits in ipairs{ 0, 1, 512, 1023, 3073, 16384 } do
+         refused(dss(number(bits), q, "\2", "\3"), "^ssh%-dss key with numbers that make no public key$", bits)
+      end
+      for _, bits in ipairs{ 0, 1, 159, 161, 224, 256 } do
+         refused(dss(p, number(bits), "\2", "\3"), "^ssh%-dss key with numbers that make no public key$", bits)
+      end
+      for _, bad in ipairs{ "", "\1", p } do
+         refused(dss(p, q, bad, "\3"), "^ssh%-dss key with numbers that make no public key$")
+         refused(dss(p, q, "\2", bad), "^ssh%-dss key with numbers that make no public key$")
+      end
+      assert.equal(1024, assert(keys.parse_public(dss(p, q, "\2", "\3"))):bits())
+      refused(write("string", "ssh-dss", "mpint", p, "mpint", q, "mpint", "\2"), "^ssh%-dss key blob: out of form$")
+   end)
+
    it("of ECDSA has an uncompressed point on the curve that its name says", function()
       local x, y = point:sub(2, 33), point:sub(34)
       local sign = y:byte(-1) & 1
@@ -108,7 +127,7 @@ describe("a public key blob", function()
    end)
 
    it("of a type that is not known is named in the error, escaped", function()
-      refused(write("string", "ssh-dss", "mpint", "\1"), '^key type not supported: "ssh%-dss"$')
+      refused(write("string", "ssh-old", "mpint", "\1"), '^key type not supported: "ssh%-old"$')
       refused(write("string", "\27[31m", "mpint", "\1"), '^key type not supported: "\\x1b%[31m"$')
       refused(write("string", ("x"):rep(10000)), '^key type not supported: "x+%.%.%."$')
       refused(write("string", ""), '^key type not supported: ""$')

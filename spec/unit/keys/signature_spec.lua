@@ -43,6 +43,8 @@ describe("signature algorithms", function()
       for _, pair in ipairs(plain) do
          table.insert(all, (pair:gsub("@openssh.com", ""):gsub("%S+", "%0-cert-v01@openssh.com")))
       end
+      table.insert(all, "ssh-rsa ssh-rsa")
+      table.insert(all, "ssh-dss ssh-dss")
       assert.same(all, names)
    end)
 end)
@@ -102,7 +104,7 @@ describe("a signature", function()
                   refuses(public, other.name, "data", write("string", other.name, "string", inner_of(signature)))
                end
             end
-            for _, unknown in ipairs{ "", "ssh-rsa", "ssh-dss", algorithm .. "x", algorithm .. "\0" } do
+            for _, unknown in ipairs{ "", "ssh-dss", algorithm .. "x", algorithm .. "\0" } do
                refuses(public, unknown, "data", signature)
                refuses(public, unknown, "data", write("string", unknown, "string", inner_of(signature)))
                assert.same({ nil, "unsupported" }, { key:sign(unknown, "data") })
