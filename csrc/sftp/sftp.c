@@ -210,11 +210,11 @@ static void take_head(mssh_sftp *sftp, mssh_slice *bytes)
         return;
     }
     sftp->left = length - 5;
-    sftp->head_len = 0;
     if (sftp->ready)
         begin_reply(sftp);
     else
         begin_version(sftp, *bytes);
+    sftp->head_len = 0;
 }
 
 /* uint32 length of the data, which fill the rest of the packet */

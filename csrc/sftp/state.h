@@ -21,6 +21,7 @@ typedef struct mssh_lane {
 typedef struct mssh_block {
     uint64_t offset;
     uint64_t end; /* where the next begins, or the file ends */
+    uint64_t got; /* where what has come of it ends; below offset: nowhere yet */
     bool done;
 } mssh_block;
 

@@ -6,6 +6,11 @@ enum { RING_LEAST = 2, RING_MOST = 1024 };
 
 /* --- making and freeing */
 
+static mssh_block *block_of(const mssh_transfer *transfer, uint64_t number)
+{
+    return &transfer->ring[number & (transfer->n_ring - 1)];
+}
+
 mssh_transfer *mssh_transfer_new(mssh_mem *mem, const mssh_transfer_options *options)
 {
     mssh_transfer *transfer = mssh_alloc(mem, sizeof *transfer);
@@ -92,6 +97,8 @@ void mssh_transfer_end(mssh_transfer *transfer, mssh_transfer_cause cause, int n
 
     if (status->state != MSSH_TRANSFER_MOVING)
         return;
+    if (transfer->first < transfer->last && block_of(transfer, transfer->first)->got > status->low)
+        status->low = block_of(transfer, transfer->first)->got;
     status->state = cause == MSSH_TRANSFER_BY_NOTHING ? MSSH_TRANSFER_DONE : MSSH_TRANSFER_FAILED;
     status->cause = cause;
     status->number = number;
@@ -130,11 +137,6 @@ bool mssh_transfer_wants_block(const mssh_transfer *transfer)
         return false;
     return transfer->last - transfer->first < RING_MOST &&
            transfer->next - transfer->status.low < transfer->options.spread;
-}
-
-static mssh_block *block_of(const mssh_transfer *transfer, uint64_t number)
-{
-    return &transfer->ring[number & (transfer->n_ring - 1)];
 }
 
 /* The ring is as large as what is on the way has become: for a small file that is next to nothing. */
@@ -219,6 +221,7 @@ uint32_t mssh_transfer_block_moved(mssh_transfer *transfer, uint64_t number, uin
         transfer->grown = true;
     }
     if (!transfer->options.sends && len < asked) {
+        block->got = end;
         if (end != transfer->size)
             return asked - len;
         mssh_transfer_block_ended(transfer, number, end);

@@ -88,19 +88,19 @@ local function go_on(self)
    self._going = false
 end
 
---- Has f(...) run in a fiber when there is room: a folder after all files.
+--- Has f(...) run in a fiber when there is room: a folder after all files. Once the batch has stopped, never.
 function Batch:add(f, ...)
-   local files = self._files
-   files.last = files.last + 1
-   files[files.last] = table.pack(f, ...)
-   if not self._holding then
+   if not self._stopped then
+      local files = self._files
+      files.last = files.last + 1
+      files[files.last] = table.pack(f, ...)
       go_on(self)
    end
 end
 
 function Batch:add_folder(f, ...)
-   table.insert(self._folders, table.pack(f, ...))
-   if not self._holding then
+   if not self._stopped then
+      table.insert(self._folders, table.pack(f, ...))
       go_on(self)
    end
 end
