@@ -328,6 +328,8 @@ function session:sftp_start(ch) end
 function session:sftp_request(ch, type, reply, body) end
 --- Bytes of requests that wait for the channel's window.
 function session:sftp_queue(ch) end
+--- Ends it, with the transfers that use it. → whether there was one
+function session:sftp_stop(ch) end
 --- Lets a transfer use a channel, with a handle of the remote file.
 function session:sftp_attach(ch, transfer, handle) end
 --- Shortest round trip in seconds, bytes a second, bytes asked for at once, how often the window was too short for what is sent.

@@ -379,6 +379,17 @@ static int session_sftp_queue(lua_State *L)
     return 1;
 }
 
+static int session_sftp_stop(lua_State *L)
+{
+    mssh_lua_session *self = mssh_lua_session_check(L);
+    const mssh_lua_sftp *machine = machine_of(self, check_channel(L));
+
+    if (machine != NULL)
+        mssh_sftp_stop(machine->sftp);
+    lua_pushboolean(L, machine != NULL);
+    return 1;
+}
+
 static int session_sftp_path(lua_State *L)
 {
     mssh_lua_session *self = mssh_lua_session_check(L);
@@ -483,9 +494,13 @@ static int session_sftp_attach(lua_State *L)
 }
 
 const luaL_Reg mssh_lua_session_sftp_methods[] = {
-    {"sftp_start", session_sftp_start},   {"sftp_request", session_sftp_request},
-    {"sftp_queue", session_sftp_queue},   {"sftp_path", session_sftp_path},
-    {"sftp_attach", session_sftp_attach}, {NULL, NULL},
+    {"sftp_start", session_sftp_start},
+    {"sftp_request", session_sftp_request},
+    {"sftp_queue", session_sftp_queue},
+    {"sftp_path", session_sftp_path},
+    {"sftp_attach", session_sftp_attach},
+    {"sftp_stop", session_sftp_stop},
+    {NULL, NULL},
 };
 
 /* core.transfer(file, sends, key, block, offset, size, spread, step) */

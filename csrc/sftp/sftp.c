@@ -71,6 +71,12 @@ void mssh_sftp_fail(mssh_sftp *sftp, int code, const char *format, ...)
     drop_lanes(sftp, sftp->failure.code);
 }
 
+void mssh_sftp_stop(mssh_sftp *sftp)
+{
+    mssh_sftp_fail(sftp, MSSH_ERR_CLOSED, "the channel was closed");
+    sftp->failure_told = true;
+}
+
 /* --- sending */
 
 size_t mssh_sftp_flush(mssh_sftp *sftp)

@@ -45,6 +45,9 @@ void mssh_sftp_free(mssh_sftp *sftp);
 /* Sends INIT. READY follows. */
 int mssh_sftp_start(mssh_sftp *sftp);
 
+/* Ends it from outside, with its transfers: the channel is closing. */
+void mssh_sftp_stop(mssh_sftp *sftp);
+
 /* Takes what the channel has brought up to the next event; *bytes becomes what is left. To be called until it
  * gives NOTHING: an event may be due although there are no more bytes. */
 void mssh_sftp_next(mssh_sftp *sftp, mssh_slice *bytes, mssh_sftp_event *event);

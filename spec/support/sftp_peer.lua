@@ -7,8 +7,8 @@
 -- Options, all optional:
 --    files         path → content
 --    folders       path → list of names, or of { name, attributes }
---    on            type → function(server, request): what is sent in place of the honest answer: one packet or a list of
---                  them (see below), or nil: the honest one after all
+--    on            type → function(server, request): what is sent in place of the honest answer: one packet or a list
+--                  of them (see below), or nil: the honest one after all
 --    extensions    name → data
 --    version       packet in place of VERSION; greeting  text in place of it
 --    session       options of ssh.session
@@ -185,6 +185,9 @@ local with_handle = { CLOSE = true, READ = true, WRITE = true, FSTAT = true, FSE
 -- The channel -------------------------------------------------------------------------------------------------------
 
 function SftpPeer:raw(bytes)
+   if self.channel.closed then
+      return
+   end
    for at = 1, #bytes, MOST do
       self.link.peer:send(wire.message("CHANNEL_DATA", "us", self.channel.remote, bytes:sub(at, at + MOST - 1)))
    end

@@ -131,7 +131,7 @@ local function outcome(transfer, remote, path)
          { offset = offset, status = "failure" })
    end
    local failure = transfer.batch._session.failure or transfer.batch.sftp._link.failure
-   local err = Link.error(failure and failure.code or "closed", remote,
+   local err = Link.error(failure and failure.code or "closed", transfer.spec.path,
       ("%s (at byte %d)"):format(failure and failure.message or "the channel was closed", transfer.low),
       { offset = transfer.low })
    return nil, err

@@ -113,6 +113,9 @@ function Link:_fail(err)
    end
    self.failure = err
    local session = self._session
+   if not session.closed and self.ch and not self.channel._released then
+      session._core:sftp_stop(self.ch)
+   end
    local pending = self._pending
    self._pending = {}
    for _, record in pairs(pending) do
@@ -204,7 +207,7 @@ local Forgetting = {
 --- What a reply says: its value, or true for OK. → value | nil, err
 function Link.result(record)
    if record.err then
-      return nil, record.err
+      return nil, record.path and errors.with(record.err, { path = record.path }) or record.err
    elseif record.value ~= nil then
       return record.value
    elseif record.status == 0 then
@@ -276,6 +279,7 @@ end
 --- Closes the channel.
 function Link:close()
    self:_fail(errors.closed("the SFTP channel"))
+   pump.wake_all(self._session)
    self.channel:close()
 end
 
