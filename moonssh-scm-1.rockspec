@@ -98,6 +98,7 @@ build = {
          ["moonssh.pump"] = "lua/moonssh/pump.lua",
          ["moonssh.quote"] = "lua/moonssh/quote.lua",
          ["moonssh.reader"] = "lua/moonssh/reader.lua",
+         ["moonssh.reconnecting"] = "lua/moonssh/reconnecting.lua",
          ["moonssh.relay"] = "lua/moonssh/relay.lua",
          ["moonssh.requests"] = "lua/moonssh/requests.lua",
          ["moonssh.revoked"] = "lua/moonssh/revoked.lua",

@@ -16,6 +16,7 @@ local transport = require "moonssh.transport"
 ---@field config fun(path: string): moonssh.config|nil, moonssh.error?
 ---@field connect fun(destination: string, options?: moonssh.connect_options): moonssh.session|nil, moonssh.error?
 ---@field fleet fun(hosts: any, options?: moonssh.fleet_options): moonssh.fleet|nil, moonssh.error?
+---@field reconnecting fun(to: string, options?: moonssh.reconnecting_options): moonssh.reconnecting|nil, moonssh.error?
 ---@field map fun(items: any, f: function, options?: moonssh.map_options): table, table
 ---@field key table load, parse, generate, external
 ---@field known_hosts fun(path: string|string[]): moonssh.known_hosts|nil, moonssh.error?
@@ -65,6 +66,9 @@ local parts = {
    end,
    map = function()
       return require "moonssh.map".map
+   end,
+   reconnecting = function()
+      return require "moonssh.reconnecting".reconnecting
    end,
    known_hosts = function()
       return require "moonssh.known_hosts".open

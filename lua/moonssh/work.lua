@@ -16,7 +16,8 @@ for _, code in ipairs{ "auth_failed", "auth_trivial", "callback", "cancelled", "
    permanent[code] = true
 end
 
-local function is_permanent(err)
+--- Whether an error is one that does not get better by itself.
+function work.is_permanent(err)
    return errors.is(err) and permanent[err.code] or false
 end
 
@@ -55,7 +56,7 @@ local function attempts(job, item, index)
          job.pace(index)
       end
       local value, err = attempt(job, item, index)
-      if value ~= nil or err == nil or n > job.retries or is_permanent(err) then
+      if value ~= nil or err == nil or n > job.retries or work.is_permanent(err) then
          return value, value == nil and err or nil, n
       end
       loop.sleep(pause)

@@ -14,6 +14,7 @@ local places = {
    ["fleet.lua"] = "^function Fleet:(%l[%w_]*)%((.*)%)",
    ["fleet_report.lua"] = "^function Report:(by_[%w_]*)%((.*)%)",
    ["map.lua"] = "^function map%.(map)%((.*)%)",
+   ["reconnecting.lua"] = "^function reconnecting%.(reconnecting)%((.*)%)",
    ["task.lua"] = "^function task%.(%l[%w_]*)%((.*)%)",
    ["client.lua"] = "^function client%.(%l[%w_]*)%((.*)%)",
    ["sftp.lua"] = "^function Sftp:(%l[%w_]*)%((.*)%)",
