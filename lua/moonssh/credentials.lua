@@ -164,16 +164,13 @@ local function collect_certificates(self, option)
 end
 
 -- The same candidate with a certificate to show in place of the key. An agent that holds the certificate itself signs
--- by that, else by the key.
+-- by that, and where it holds the key alone by the key.
 local function certified(self, candidate, certificate)
-   local copy = {}
-   for name, value in pairs(candidate) do
+   local copy = self.held[certificate.blob] and from_agent(self, self.held[certificate.blob]) or {}
+   for name, value in pairs(copy.held and {} or candidate) do
       copy[name] = value
    end
    copy.blob, copy.type, copy.name, copy.plain = certificate.blob, certificate.type, certificate.name, candidate.blob
-   if candidate.held and self.held[certificate.blob] then
-      copy.held = certificate.blob
-   end
    return copy
 end
 

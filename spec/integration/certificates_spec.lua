@@ -257,6 +257,15 @@ describe("a user certificate", function()
          certificate = path .. "-cert.pub" })
    end)
 
+   it("that an agent holds alone spares a locked file its passphrase", function()
+      local agent <close> = server.agent()
+      local path = identity{ type = "ed25519", passphrase = "a phrase", rounds = 2 }
+      local handle <close> = assert(ssh.agent(agent.path))
+      assert(handle:add(assert(ssh.key.load(path, "a phrase")),
+         { certificate = assert(ssh.key.load(path .. "-cert.pub")) }))
+      assert.equal("ran\n", logs_in{ agent = agent.path, identity = path })
+   end)
+
    it("that we give an agent is one that ssh-add shows and sshd takes", function()
       for _, kind in ipairs{ { "ed25519" }, { "ecdsa", 384 }, { "rsa", 2048 } } do
          local agent <close> = server.agent()
@@ -278,9 +287,14 @@ describe("a user certificate", function()
          { "it is for hosts, not for users", "-h" },
       }
       for _, case in ipairs(cases) do
-         local path = identity({ type = "ed25519" }, table.unpack(case, 2))
-         local session, err = dial(sshd, { identity = path })
+         local path = identity({ type = "ed25519", passphrase = "a phrase", rounds = 2 }, table.unpack(case, 2))
+         local asked = 0
+         local session, err = dial(sshd, { identity = path, passphrase = function()
+            asked = asked + 1
+            return "a phrase"
+         end })
          assert.is_nil(session)
+         assert.is_true(asked <= 1)
          assert.equal("auth_failed", err.code)
          assert.matches("certificate " .. path:gsub("%p", "%%%0") .. "%-cert%.pub: " .. case[1], err.message)
       end

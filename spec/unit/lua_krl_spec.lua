@@ -233,6 +233,16 @@ describe("a key revocation list made by hand", function()
       local wide = assert(krl.parse(list(certificates(section(0x21, string.pack(">i8i8", 1, -1))))))
       assert.is_true(revokes(wide, certified(1 << 50)))
       assert.is_false(revokes(wide, certified(0)))
+      -- Serial number 0 is none, and numbers have no sign.
+      local everything = assert(krl.parse(list(certificates(section(0x21, string.pack(">i8i8", 0, -1))))))
+      assert.is_false(revokes(everything, certified(0)))
+      assert.is_true(revokes(everything, certified(1)))
+      local middle = string.pack(">i8i8", math.maxinteger - 5, math.mininteger + 5)
+      local unsigned = assert(krl.parse(list(certificates(section(0x21, middle)))))
+      for serial, expected in pairs{ [math.maxinteger - 6] = false, [math.maxinteger - 5] = true,
+         [math.mininteger + 5] = true, [math.mininteger + 6] = false, [1] = false, [-1] = false } do
+         assert.equal(expected, revokes(unsigned, certified(serial)))
+      end
       local bits = "\1" .. ("\0"):rep(1 << 20)
       local long = assert(krl.parse(list(certificates(section(0x22, string.pack(">i8s4", 1, bits))))))
       assert.is_true(revokes(long, certified(1 + (1 << 23))))
