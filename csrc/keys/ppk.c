@@ -264,19 +264,13 @@ static int check_mac(mssh_mem *mem, const ppk *file, const keys *derived)
     return rc;
 }
 
-/* The private numbers as PuTTY orders them; those of a kind have their places in the parts. */
+/* The private numbers, in the order of the parts; of ed25519 it is the seed, as a string. */
 static void read_private(const mssh_key_kind *type, mssh_reader *reader, mssh_slice *parts)
 {
-    static const uint8_t rsa_places[] = {2, 3, 4, 5}; /* d, p, q, q^-1 mod p */
+    size_t n = mssh_pkey_n_parts(type->kind, true);
 
-    if (type->kind == MSSH_PKEY_ED25519) {
-        parts[1] = mssh_read_string(reader);
-    } else if (type->kind == MSSH_PKEY_RSA) {
-        for (size_t i = 0; i < sizeof rsa_places; i++)
-            parts[rsa_places[i]] = mssh_read_mpint(reader);
-    } else {
-        parts[1] = mssh_read_mpint(reader);
-    }
+    for (size_t i = mssh_pkey_n_parts(type->kind, false); i < n; i++)
+        parts[i] = type->kind == MSSH_PKEY_ED25519 ? mssh_read_string(reader) : mssh_read_mpint(reader);
 }
 
 /* The key of a file whose MAC was right. Padding, whose bytes mean nothing, fills the last block. */

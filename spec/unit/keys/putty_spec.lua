@@ -74,6 +74,16 @@ describe("a PuTTY key file", function()
       end
    end
 
+   it("of DSA is the key that puttygen says it is", function()
+      local path = folder:path("dsa.ppk")
+      process.check{ "puttygen", "-t", "dsa", "-b", "1024", "-O", "private", "-o", path, "-q", "--new-passphrase",
+         folder:path("none"), "--random-device", "/dev/urandom" }
+      local loaded = assert(key.load(path))
+      assert.equal(process.check{ "puttygen", "-L", path }:match("^%S+ %S+"), loaded:public_line():match("^%S+ %S+"))
+      assert.is_true(loaded.private)
+      assert.is_true(loaded:verify("data", assert(loaded:sign("data"))))
+   end)
+
    it("may have the line ends of Windows", function()
       local text = contents(converted("ed25519", "version=3", false)):gsub("\n", "\r\n")
       assert(key.parse(text))
