@@ -104,6 +104,7 @@ int mssh_lua_push_result(lua_State *L, int code, const mssh_failure *failure);
 void mssh_lua_open_util(lua_State *L);
 void mssh_lua_open_poller(lua_State *L);
 void mssh_lua_open_socket(lua_State *L);
+void mssh_lua_open_terminal(lua_State *L);
 void mssh_lua_open_resolver(lua_State *L);
 void mssh_lua_open_file(lua_State *L);
 void mssh_lua_open_lock(lua_State *L); /* after file */

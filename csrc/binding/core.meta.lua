@@ -59,6 +59,12 @@ function core.socket.connect(address, bind_address) end
 function core.socket.finish(fd) end
 --- Connects to a Unix socket (abstract when the path begins with NUL or "@"). → fd | nil, "io"|"refused", message, errno
 function core.socket.unix(path) end
+--- Listens at an address of `core.resolve` (port 0: any). An IPv6 socket takes IPv6 alone. → fd, port | nil, "io", message, errno
+function core.socket.listen(address) end
+--- Listens at a path, which must not exist; it is for its owner alone. → fd | nil, "io", message, errno
+function core.socket.listen_unix(path) end
+--- Takes a connection. → fd, host, port (numeric; neither for a Unix socket) | nil, "io", message, errno (errno == core.EAGAIN: none waits)
+function core.socket.accept(fd) end
 --- → n | nil, "io", message, errno (errno == core.EAGAIN: later). SIGPIPE is never raised. Works on sockets, pipes and terminals, also on
 --- blocking ones without waiting. first and last as in string.sub.
 function core.socket.send(fd, data, first, last) end
@@ -71,6 +77,16 @@ function core.socket.shutdown(fd) end
 function core.socket.close(fd) end
 --- Makes a descriptor non-blocking.
 function core.socket.prepare(fd) end
+
+-- Terminals ------------------------------------------------------------------------------------------------------------------------
+
+core.terminal = {}
+--- Puts a terminal into raw mode. → its modes until then, for restore | nil, "io", message, errno
+function core.terminal.raw(fd) end
+--- → true | nil, "io", message, errno
+function core.terminal.restore(fd, saved) end
+--- → columns, rows | nil, "io", message, errno
+function core.terminal.size(fd) end
 
 --- Starts resolving host and port without blocking (a numeric address is immediate). family: nil, "inet", "inet6". With `canonical` the list
 --- of the result has a field of that name: what the host is really called, where the system knows.

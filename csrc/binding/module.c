@@ -16,6 +16,7 @@ int luaopen_moonssh_core(lua_State *L)
     mssh_lua_open_util(L);
     mssh_lua_open_poller(L);
     mssh_lua_open_socket(L);
+    mssh_lua_open_terminal(L);
     mssh_lua_open_resolver(L);
     mssh_lua_open_file(L);
     mssh_lua_open_lock(L);

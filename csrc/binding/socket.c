@@ -1,5 +1,5 @@
 /* core.socket: stream sockets that never wait. A descriptor is a plain integer here; who has it closes it. */
-#include "binding/binding.h"
+#include "binding/socket.h"
 #include "binding/fd.h"
 
 #include <arpa/inet.h>
@@ -13,19 +13,12 @@
 
 enum { RECV_STANDARD = 64 * 1024, RECV_MOST = 256 * 1024 };
 
-typedef union address {
-    struct sockaddr any;
-    struct sockaddr_in inet;
-    struct sockaddr_in6 inet6;
-} address;
-
 static const char *code_of(int number)
 {
     return number == ECONNREFUSED ? "refused" : "io";
 }
 
-/* Reads the `sockaddr` field of an address that core.resolve made, and gives its length. */
-static socklen_t check_address(lua_State *L, int arg, address *out)
+socklen_t mssh_lua_check_address(lua_State *L, int arg, mssh_lua_address *out)
 {
     size_t len = 0;
     const char *bytes;
@@ -46,12 +39,12 @@ static socklen_t check_address(lua_State *L, int arg, address *out)
 
 /* The address to bind to, given like the one to connect to or as a numeric text. False for a text that is
  * none of that family. */
-static bool bind_address_of(lua_State *L, int arg, int family, address *out, socklen_t *len)
+static bool bind_address_of(lua_State *L, int arg, int family, mssh_lua_address *out, socklen_t *len)
 {
     const char *text;
 
     if (lua_type(L, arg) == LUA_TTABLE) {
-        *len = check_address(L, arg, out);
+        *len = mssh_lua_check_address(L, arg, out);
         return out->any.sa_family == family;
     }
     text = mssh_lua_check_text(L, arg);
@@ -71,8 +64,8 @@ static int give_up(lua_State *L, int fd, int number)
 static int socket_connect(lua_State *L)
 {
     const int on = 1;
-    address remote, local;
-    socklen_t remote_len = check_address(L, 1, &remote);
+    mssh_lua_address remote, local;
+    socklen_t remote_len = mssh_lua_check_address(L, 1, &remote);
     socklen_t local_len = 0;
     int fd;
     bool pending;
@@ -98,7 +91,7 @@ static int socket_finish(lua_State *L)
     int fd = mssh_lua_check_fd(L, 1);
     int number = 0;
     socklen_t len = sizeof number;
-    address peer;
+    mssh_lua_address peer;
     socklen_t peer_len = sizeof peer;
 
     if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &number, &len) != 0)
@@ -232,5 +225,6 @@ static const luaL_Reg functions[] = {
 void mssh_lua_open_socket(lua_State *L)
 {
     luaL_newlib(L, functions);
+    luaL_setfuncs(L, mssh_lua_listen_functions, 0);
     lua_setfield(L, -2, "socket");
 }

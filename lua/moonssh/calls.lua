@@ -17,8 +17,8 @@ local function check(self, name, started)
    self:_check(name, started)
 end
 
--- What stands in the way of channels.
-local function hindrance(self)
+--- What stands in the way of channels, or nil.
+function methods:_hindrance()
    if self.failure then
       return self.failure
    elseif not self._authenticated then
@@ -30,7 +30,7 @@ end
 
 --- Opens a channel: sends that it is wanted, and gives it before it is confirmed. See Channel.new. → channel | nil, err
 function methods:_open(type, data, plan, opened)
-   local err = hindrance(self)
+   local err = self:_hindrance()
    if err then
       return nil, err
    end
@@ -58,10 +58,8 @@ local function check_stderr(fname, index, mode)
    end
 end
 
-local open_timeout = { timeout = "number" }
-
 -- Opens a channel, by default of a session, with a plan of what is started on it.
-local function open_session(self, options, plan, type, data)
+function methods:_open_channel(options, plan, type, data)
    local channel, err = self:_open(type or "session", data or "", plan)
    if not channel then
       return nil, err
@@ -80,7 +78,7 @@ end
 local function start(self, fname, index, options, name, data)
    options = args.options(fname, index, options, start_options)
    check_stderr(fname, index, options.stderr)
-   return open_session(self, options, requests.plan(fname, index, options, self, name, data))
+   return self:_open_channel(options, requests.plan(fname, index, options, self, name, data))
 end
 
 --- Opens a session channel on which nothing is started yet. → channel | nil, err
@@ -91,7 +89,7 @@ function methods:open(options)
    check(self, "open", true)
    options = args.options("open", 1, options, open_options)
    check_stderr("open", 1, options.stderr)
-   return open_session(self, options)
+   return self:_open_channel(options)
 end
 
 --- Starts a command: a string for the remote shell, or a list of words. → channel | nil, err
@@ -145,50 +143,6 @@ function methods:run(command, options)
    return process.run(self, command, options)
 end
 
--- What ends up in a C string at the server cannot hold a NUL.
-local function check_name(fname, what, name)
-   args.check(fname, 1, name, "string")
-   if name == "" or name:find("\0", 1, true) then
-      args.bad(fname, 1, what .. " cannot be empty or hold a NUL")
-   end
-end
-
-local function open_direct(self, fname, index, options, type, data)
-   options = args.options(fname, index, options, open_timeout)
-   return open_session(self, options, nil, type, data)
-end
-
---- A connection from the server to a port. → channel | nil, err (`channel_open` when the server does not reach it)
----@param host string as the server resolves it
----@param port integer
----@param options? { timeout: number }
----@return moonssh.channel|nil
----@return moonssh.error? err
-function methods:dial(host, port, options)
-   check(self, "dial", true)
-   check_name("dial", "a host", host)
-   args.check("dial", 2, port, "integer")
-   if port < 1 or port > 65535 then
-      args.bad("dial", 2, "a number from 1 to 65535 expected")
-   end
-   -- RFC 4254 7.2. There is no connection of which this one would be the continuation.
-   local data = string.pack(">s4I4s4I4", host, port, "127.0.0.1", 0)
-   return open_direct(self, "dial", 3, options, "direct-tcpip", data)
-end
-
---- A connection from the server to a Unix socket there. → channel | nil, err
----@param path string
----@param options? { timeout: number }
----@return moonssh.channel|nil
----@return moonssh.error? err
-function methods:dial_unix(path, options)
-   check(self, "dial_unix", true)
-   check_name("dial_unix", "a path", path)
-   -- PROTOCOL of OpenSSH, 2.4: the path, and two reserved fields.
-   return open_direct(self, "dial_unix", 2, options, "direct-streamlocal@openssh.com",
-      string.pack(">s4s4I4", path, "", 0))
-end
-
 --- Copies a file from the server by SCP, for devices without SFTP. With `recursive` a tree: `path` is then the name of
 --- its top here. It is written under another name and renamed when it is complete. → true | nil, err (`sftp` for what
 --- the server says, `io` for a local file, `protocol`, `limit`; `path`)
@@ -231,7 +185,7 @@ end
 ---@return moonssh.error? err
 function methods:connect(destination, options)
    check(self, "connect", true)
-   local err = hindrance(self)
+   local err = self:_hindrance()
    if err then
       return nil, err
    end
@@ -325,7 +279,7 @@ end
 function methods:ping(timeout)
    check(self, "ping", true)
    args.optional("ping", 1, timeout, "number")
-   local err = hindrance(self)
+   local err = self:_hindrance()
    if err then
       return nil, err
    end

@@ -6,12 +6,14 @@ local calls = require "moonssh.calls"
 local callbacks = require "moonssh.callbacks"
 local displays = require "moonssh.display"
 local errors = require "moonssh.errors"
+local forward = require "moonssh.forward"
 local handshake = require "moonssh.handshake"
 local keepalive = require "moonssh.keepalive"
 local loop = require "moonssh.loop"
 local paths = require "moonssh.paths"
 local pump = require "moonssh.pump"
 local transport = require "moonssh.transport"
+local tunnels = require "moonssh.tunnels"
 
 --- Sizes are bytes, times seconds.
 ---@class moonssh.session_options
@@ -69,7 +71,7 @@ local CHANNEL_PACKET = 32768
 
 local BY_APPLICATION = 11 -- SSH_DISCONNECT_BY_APPLICATION, RFC 4253 11.1
 
-for _, methods in ipairs{ handshake, calls } do
+for _, methods in ipairs{ handshake, calls, tunnels } do
    for name, method in pairs(methods) do
       Session[name] = method
    end
@@ -226,6 +228,9 @@ function Session.new(options)
       _display = options.display and displays.parse(options.display),
       _xauthority = options.xauthority,
       _grants = {}, -- what the server may open: see moonssh.grants
+      _listeners = {}, -- set of what the server listens at
+      _forwards = {}, -- set of what is carried on in the background
+      _carried = {}, -- set of the tasks of their connections
       _incoming = {}, -- type → who answers opens of it: see moonssh.incoming
       _dropped = {}, -- handles of channels that were collected
       _auth_events = {},
@@ -327,6 +332,7 @@ end
 ---@param err moonssh.error
 function Session:_end(err)
    self.failure, self._ended = err, true
+   forward.stop_all(self)
 end
 
 --- Records what ended the session; the first cause stays.
@@ -497,6 +503,7 @@ function Session:_finish_close()
       return
    end
    self._released = true
+   forward.cancel_all(self)
    local err
    if self._started then
       if not self.failure then

@@ -81,9 +81,9 @@ describe("the README", function()
    end
 
    it("has blocks that are Lua, each of which is run below", function()
-      local words = { "uname -a", "err.methods", "ssh.session()", '"sort"', "tail -f", "session:dial", "session:sftp()",
-         "session:scp_put", "ssh.spawn", "ssh.map", "ssh.fleet", "callback_set", "xdpyinfo", "authagent_sign",
-         "ssh.key.load", "ssh.config(" }
+      local words = { "uname -a", "err.methods", "ssh.session()", '"sort"', "tail -f", "session:dial", "forward_local",
+         "session:sftp()", "session:scp_put", "ssh.spawn", "ssh.map", "ssh.fleet", "callback_set", "xdpyinfo",
+         "authagent_sign", "ssh.key.load", "ssh.config(" }
       local list = blocks()
       assert.equal(#words, #list)
       for i, code in ipairs(list) do
@@ -135,6 +135,14 @@ describe("the README", function()
             :gsub('"10.0.0.5"', '"127.0.0.1"'):gsub("22", sshd.port):gsub('"~/.ssh/known_hosts"',
                ("%q"):format(sshd.known_hosts_path)):gsub("ssh%.session%(%)", "ssh.session{ timeout = 60 }"))
       end)
+   end)
+
+   it("forwards", function()
+      local session <close> = assert(dial(sshd))
+      local said = run("forward_local", { session = session }, function(code)
+         return (code:gsub("bind = 1080", "bind = 0"))
+      end)
+      assert.matches("^http://127.0.0.1:%d+/$", said[1][1])
    end)
 
    it("copies files", function()

@@ -53,6 +53,7 @@ function waiting.clock()
       pass = function(seconds)
          time = time + seconds
       end,
+      alone = false, -- nothing is waited for beside this clock
    }, { __index = builtin })
 end
 
