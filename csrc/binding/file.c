@@ -20,9 +20,14 @@ enum {
 };
 
 /* Opens a regular file; a FIFO or a device is opened without waiting and turned away. 0 or an errno. */
-static int open_regular(mssh_lua_box *box, const char *path, int flags, struct stat *attributes)
+static int open_regular(lua_State *L, mssh_lua_box *box, const char *path, int flags, struct stat *attributes)
 {
-    box->fd = open(path, flags | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, 0600);
+    flags |= O_NONBLOCK | O_NOCTTY | O_CLOEXEC;
+    box->fd = open(path, flags, 0600);
+    if (box->fd < 0 && (errno == EMFILE || errno == ENFILE)) { /* dropped handles hold some */
+        (void)lua_gc(L, LUA_GCCOLLECT);
+        box->fd = open(path, flags, 0600);
+    }
     if (box->fd < 0 || fstat(box->fd, attributes) != 0)
         return errno;
     if (S_ISDIR(attributes->st_mode))
@@ -71,7 +76,7 @@ static int file_read(lua_State *L)
     size_t max = (size_t)mssh_lua_opt_range(L, 2, READ_STANDARD, 0, INT32_MAX);
     mssh_lua_box *box = mssh_lua_box_new(L, max + 1);
     struct stat attributes = {0};
-    int number = open_regular(box, path, O_RDONLY, &attributes);
+    int number = open_regular(L, box, path, O_RDONLY, &attributes);
 
     if (number == 0)
         number = read_all(box, max);
@@ -98,10 +103,10 @@ static void make_parents(char *path)
 }
 
 /* Opens for appending; the folders are made only when they are missing. 0 or an errno. */
-static int open_append(mssh_lua_box *box, const char *path, struct stat *attributes)
+static int open_append(lua_State *L, mssh_lua_box *box, const char *path, struct stat *attributes)
 {
     const int flags = O_RDWR | O_APPEND | O_CREAT;
-    int number = open_regular(box, path, flags, attributes);
+    int number = open_regular(L, box, path, flags, attributes);
     char *copy;
 
     if (number != ENOENT || box->fd >= 0)
@@ -111,7 +116,7 @@ static int open_append(mssh_lua_box *box, const char *path, struct stat *attribu
     copy = (char *)mssh_buf_bytes(&box->buf);
     make_parents(copy);
     mssh_buf_clear(&box->buf);
-    return open_regular(box, path, flags, attributes);
+    return open_regular(L, box, path, flags, attributes);
 }
 
 /* Writes the buffer at once. A disk that fills up in the middle must not leave half a line: what was written
@@ -144,7 +149,7 @@ static int file_append(lua_State *L)
     mssh_lua_box *box = mssh_lua_box_new(L, APPEND_MOST);
     struct stat attributes = {0};
     char last = '\n';
-    int number = open_append(box, path, &attributes);
+    int number = open_append(L, box, path, &attributes);
 
     if (number == 0 && attributes.st_size > 0 && pread(box->fd, &last, 1, attributes.st_size - 1) < 0)
         number = errno;

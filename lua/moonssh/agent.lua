@@ -54,7 +54,7 @@ end
 -- Connects, waiting a little where the agent's backlog is full.
 local function connect(self, deadline)
    while true do
-      local fd, _, message, errno = core.socket.unix(self.path)
+      local fd, _, message, errno = net.open(core.socket.unix, self.path)
       if fd then
          return fd
       elseif errno ~= core.EAGAIN then

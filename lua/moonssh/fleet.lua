@@ -174,6 +174,66 @@ function Fleet:_work(fname, index, options, f)
    return report
 end
 
+-- The options of `map` among others, and the others.
+local function split(options)
+   local own, theirs = {}, {}
+   for name, value in pairs(options) do
+      local part = map.options[name] and own or theirs
+      part[name] = value
+   end
+   return own, theirs
+end
+
+-- Has every host's sftp do what f(sftp, host, index, options) does.
+function Fleet:_copy(fname, options, f)
+   args.optional(fname, 3, options, "table")
+   local own, theirs = split(options or {})
+   return self:_work(fname, 3, own, function(session, host, index)
+      local sftp <close>, err = session:sftp()
+      if not sftp then
+         return nil, err
+      end
+      return f(sftp, host, index, theirs)
+   end)
+end
+
+--- Sends a file, or with `recursive` a tree, to every host. Gives a report.
+---@param path string
+---@param remote string
+---@param options? moonssh.sftp.copy_options of `sftp:put`; those of `map` among them replace the fleet's
+---@return moonssh.fleet_report
+function Fleet:put(path, remote, options)
+   args.handle(self, "fleet", "put")
+   args.check("put", 1, path, "string")
+   args.check("put", 2, remote, "string")
+   return self:_copy("put", options, function(sftp, _, _, copy_options)
+      return sftp:put(path, remote, copy_options)
+   end)
+end
+
+-- A host's name as the name of a file.
+local function file_name(host)
+   return (host:gsub("[^%w%.@_-]", "_"):gsub("^%.", "_"))
+end
+
+--- Receives a file, or with `recursive` a tree, from every host. Gives a report.
+---@param remote string
+---@param path string with "%h" for the host and "%i" for its index
+---@param options? moonssh.sftp.copy_options of `sftp:get`; those of `map` among them replace the fleet's
+---@return moonssh.fleet_report
+function Fleet:get(remote, path, options)
+   args.handle(self, "fleet", "get")
+   args.check("get", 1, remote, "string")
+   args.check("get", 2, path, "string")
+   if not path:find("%%[hi]") then
+      args.bad("get", 2, "no '%h' or '%i' in it: each host's file needs a name of its own")
+   end
+   return self:_copy("get", options, function(sftp, host, index, copy_options)
+      local target = path:gsub("%%(.)", { h = file_name(host), i = tostring(index), ["%"] = "%" })
+      return sftp:get(remote, target, copy_options)
+   end)
+end
+
 --- Runs a command on every host. Gives a report.
 ---@param command string|string[]
 ---@param options? moonssh.run_options the options of `run`; those of `map` among them replace the fleet's
@@ -181,11 +241,7 @@ end
 function Fleet:run(command, options)
    args.handle(self, "fleet", "run")
    args.check("run", 1, command, { "string", "table" })
-   local own, theirs = {}, {}
-   for name, value in pairs(args.options("run", 2, options, args.join(process.options, map.options))) do
-      local part = map.options[name] and own or theirs
-      part[name] = value
-   end
+   local own, theirs = split(args.options("run", 2, options, args.join(process.options, map.options)))
    return self:_work("run", 2, own, function(session)
       return session:run(command, theirs)
    end)

@@ -23,6 +23,18 @@ function net.close(fd)
    core.socket.close(fd)
 end
 
+--- Calls a function of the core that opens a descriptor. Where all are in use, what nobody holds any more is collected,
+--- and it is called once more.
+function net.open(f, ...)
+   local results = table.pack(f(...))
+   local errno = not results[1] and results[4]
+   if errno == EMFILE or errno == ENFILE then
+      collectgarbage()
+      return f(...)
+   end
+   return table.unpack(results, 1, results.n)
+end
+
 local families = { any = false, inet = "inet", inet6 = "inet6" }
 
 local function timeout_error(stage, host, port)
@@ -100,16 +112,6 @@ function Race:__close()
    end
 end
 
--- Starts a connection; with all descriptors in use, what nobody holds any more is collected first.
-local function start(address, bind_address)
-   local fd, pending, message, errno = core.socket.connect(address, bind_address)
-   if not fd and (errno == EMFILE or errno == ENFILE) then
-      collectgarbage()
-      fd, pending, message, errno = core.socket.connect(address, bind_address)
-   end
-   return fd, pending, message, errno
-end
-
 function Race:note(address, code, message)
    table.insert(self.failures, { address = address.text, code = code, message = tostring(message) })
 end
@@ -121,7 +123,7 @@ function Race:start_next()
    if self.binds and not bind_address then
       return self:note(address, "io", "bind_address has no address of this family")
    end
-   local fd, pending, message = start(address, bind_address)
+   local fd, pending, message = net.open(core.socket.connect, address, bind_address)
    if not fd then
       self:note(address, pending, message)
    elseif pending then

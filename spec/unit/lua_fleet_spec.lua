@@ -253,6 +253,24 @@ describe("a fleet", function()
       assert.same({ nil, "io", folder:path("none") }, { none, err.code, err.path })
    end)
 
+   it("copies files to and from each host", function()
+      local sshd <close> = require "spec.support.server".sshd()
+      local folder <close> = tmp.dir()
+      local host = ("%s@%s:%d"):format(sshd.user, sshd.host, sshd.port)
+      local ships = fleet({ host, host }, { concurrency = 1, connect = {
+         identity = sshd.key_path, known_hosts = sshd.known_hosts_path, agent = false, timeout = 60,
+      } })
+      local path = folder:write("file", "content")
+      local report = ships:put(path, folder:path("there"), { mode = 384 })
+      assert.equal(2, report.ok, tostring(report.entries[1].err))
+      report = ships:get(folder:path("there"), folder:path("back-%i-%h"))
+      assert.equal(2, report.ok, tostring(report.entries[1].err))
+      assert.equal("content", folder:read(("back-2-%s"):format(host:gsub(":", "_"))))
+      report = ships:get(folder:path("nowhere"), folder:path("%i"), { retries = 0 })
+      assert.same({ "sftp", "sftp" }, { report.entries[1].status, report.entries[2].status })
+      assert.has_error(function() ships:get("a", folder:path("same")) end)
+   end)
+
    it("tells of each as it is done, and tries again", function()
       local entries, attempts = {}, 0
       local report = fleet({ good }, { retries = 1, on_result = function(entry)
