@@ -275,8 +275,9 @@ local function has_behaviour(_ENV, adapter, inside) -- luacheck: ignore
       woken[1] = true
       used.unpark(token)
       assert.equal("woken", task:wait(60))
-      local _, why = used.park(token, 0.001)
-      assert.equal("timeout", why)
+      repeat -- it may wake too early, but not for ever
+         local _, why = used.park(token, 0.001)
+      until why == "timeout"
    end)
 
    works("refuses what refuses, and times out what is silent", function()
