@@ -72,6 +72,7 @@ help:
 	@echo 'make coverage   the suite, then the lines and branches of csrc/ that it reached'
 	@echo 'make bench      the benchmarks'
 	@echo 'make fuzz       libFuzzer over the core, FUZZ_TIME seconds a target'
+	@echo 'make constant-time  whether a branch or an address in the post-quantum KEMs depends on a secret (valgrind)'
 	@echo 'make format     clang-format over csrc/'
 	@echo 'make install    into PREFIX, or LUADIR and LIBDIR'
 	@echo 'make clean      remove build/'
@@ -115,12 +116,12 @@ install: all
 
 # --- what is installed first
 
-.PHONY: deps deps-build deps-demo deps-test deps-check deps-bench npm-ssh2
+.PHONY: deps deps-build deps-demo deps-test deps-check deps-bench deps-secrets npm-ssh2
 deps:
 	@tools/deps test check bench
 	@$(MAKE) --no-print-directory npm-ssh2
 
-deps-build deps-demo deps-test deps-check deps-bench:
+deps-build deps-demo deps-test deps-check deps-bench deps-secrets:
 	@tools/deps $(@:deps-%=%)
 
 # npm's ssh2 is one more server for the specs, and its mlkem another ML-KEM, where node and npm are there already. Without
@@ -202,6 +203,18 @@ $(FUZZ_TARGETS:%=fuzz-%): fuzz-%: build/fuzz/%
 	@mkdir -p build/fuzz/corpus/$*
 	nice $< -max_total_time=$(FUZZ_TIME) -timeout=5 -rss_limit_mb=1024 -malloc_limit_mb=64 -max_len=20000 \
 	    -artifact_prefix=build/fuzz/$*- build/fuzz/corpus/$*
+
+# What the compiler has made of the post-quantum KEMs, as it is in the release.
+.PHONY: constant-time
+constant-time: deps-secrets
+	$(AGAIN) build/constant_time/post_quantum
+	@valgrind -q --error-exitcode=1 --suppressions=spec/constant_time/known.supp build/constant_time/post_quantum
+
+build/constant_time/post_quantum: spec/constant_time/post_quantum.c csrc/base/mem.c build/release/obj/crypto/kem_mlkem768.o \
+    build/release/obj/crypto/kem_sntrup761.o build/release/obj/crypto/sntrup761.o
+	@mkdir -p $(@D)
+	$(call SAY,cc $<)
+	$(Q)$(CC) -std=c11 -D_GNU_SOURCE -Icsrc $(CFLAGS) $(WARNINGS) -o $@ $^
 
 # --- looking at the sources
 

@@ -1,18 +1,18 @@
 -- Connects, authenticates with a key, runs `true` and disconnects, again and again; prints the CPU milliseconds of one
 -- round, user and system, without what starting Lua and loading the library cost.
 --
---    lua5.4 spec/bench/connect.lua HOST PORT USER KEY KNOWN_HOSTS ROUNDS
+--    lua5.4 spec/bench/connect.lua HOST PORT USER KEY KNOWN_HOSTS KEX ROUNDS
 
 local ssh = require "moonssh"
 
-local host, port, user, key, known_hosts, rounds = table.unpack(arg)
+local host, port, user, key, known_hosts, kex, rounds = table.unpack(arg)
 local function round()
    local session <close> = assert(ssh.connect(host, {
       port = tonumber(port),
       user = user,
       identity = key,
       known_hosts = known_hosts,
-      algorithms = { kex = { "curve25519-sha256" } },
+      algorithms = { kex = { kex } },
    }))
    assert(assert(session:run("true")).ok)
 end

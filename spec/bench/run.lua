@@ -76,16 +76,19 @@ for _, cipher in ipairs{ "aes128-gcm@openssh.com", "chacha20-poly1305@openssh.co
       ours / figure.floor))
 end
 
-print(("\nconnect + public key + exec with curve25519-sha256, client CPU milliseconds, median of %d"):format(rounds))
-local figure = compare{
-   moonssh = function()
-      return tonumber(run(("lua5.4 spec/bench/connect.lua %s %d"):format(login, CONNECTS)))
-   end,
-   ssh = function()
-      return cpu_seconds(openssh .. " true") * 1000
-   end,
-}
-print(("moonssh %.2f (after start-up), ssh %.2f (whole process)"):format(figure.moonssh, figure.ssh))
+print(("\nconnect + public key + exec, client CPU milliseconds, median of %d: moonssh after start-up, ssh as a process")
+   :format(rounds))
+for _, kex in ipairs{ "curve25519-sha256", "sntrup761x25519-sha512@openssh.com" } do
+   local figure = compare{
+      moonssh = function()
+         return tonumber(run(("lua5.4 spec/bench/connect.lua %s %s %d"):format(login, kex, CONNECTS)))
+      end,
+      ssh = function()
+         return cpu_seconds(("%s -o KexAlgorithms=%s true"):format(openssh, kex)) * 1000
+      end,
+   }
+   print(("%-36s moonssh %.2f, ssh %.2f"):format(kex, figure.moonssh, figure.ssh))
+end
 
 print("\nmany at once, in one process")
 assert(os.execute(arg[-1] .. " spec/bench/many.lua"))

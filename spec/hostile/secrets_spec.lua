@@ -181,7 +181,7 @@ describe("M1: the secrets of a key exchange", function()
       "cipher = 'chacha20-poly1305@openssh.com'",
       "cipher = 'aes256-ctr', mac = 'hmac-sha2-256'", "cipher = 'aes128-ctr', mac = 'hmac-sha2-512-etm@openssh.com'",
       "kex = 'ecdh-sha2-nistp256'", "kex = 'ecdh-sha2-nistp521'", "kex = 'diffie-hellman-group14-sha256'",
-      "kex = 'diffie-hellman-group-exchange-sha256'",
+      "kex = 'diffie-hellman-group-exchange-sha256'", "kex = 'mlkem768x25519-sha256'", "kex = 'sntrup761x25519-sha512'",
    } do
       it("are gone when they are not needed any more, with " .. suite, function()
          local remote <close> = Remote.new("{ report = true, " .. suite .. " }")
