@@ -5,8 +5,9 @@
 --    local session = assert(server:connect{ loop = adapter })      options of ssh.connect; host keys are not looked at
 --    server:destination(), light.options{ … }                       for ssh.map and the like
 --
--- What it runs: cat, echo TEXT, exit STATUS, sleep SECONDS TEXT, flood BYTES, hang, debug TEXT (sends SSH_MSG_DEBUG),
--- vanish (the connection ends), and seen: the names of the signals that came, and how many channels are open.
+-- What it runs: cat, echo TEXT, exit STATUS, sleep SECONDS TEXT, flood BYTES, hang, once TEXT (hangs the first time),
+-- debug TEXT (sends SSH_MSG_DEBUG), vanish (the connection ends), and seen: the names of the signals that came, and how
+-- many channels are open.
 
 local process = require "spec.support.process"
 local ssh = require "moonssh"

@@ -89,6 +89,16 @@ end
 -- Goes on until its client gives it up.
 function commands.hang() end
 
+local seen = {}
+
+-- once TEXT: goes on as hang does, but when it is asked again it says the text.
+function commands.once(channel, text)
+   if seen[text] then
+      channel:write(text):finish(0)
+   end
+   seen[text] = true
+end
+
 -- debug TEXT: sends SSH_MSG_DEBUG before it ends
 function commands.debug(channel, text, connection)
    connection.server:send(string.char(4, 1) .. string.pack(">s4s4", text, ""))

@@ -32,13 +32,17 @@ describe("ssh.map", function()
 
    it("ends an item at its timeout, and no other", function()
       local closed = {}
-      local results, errors = ssh.map({ 1, 2, 3 }, function(item)
-         local _ <close> = setmetatable({}, { __close = function() closed[item] = true end })
-         if item == 2 then
-            loop.sleep(3600)
-         end
-         return item
-      end, { timeout = 0.05 })
+      local results, errors = waiting.longer(function(timeout)
+         return ssh.map({ 1, 2, 3 }, function(item)
+            local _ <close> = setmetatable({}, { __close = function() closed[item] = true end })
+            if item == 2 then
+               loop.sleep(3600)
+            end
+            return item
+         end, { timeout = timeout })
+      end, function(got)
+         return got[1] and got[3]
+      end)
       assert.same({ 1, [3] = 3 }, results)
       assert.same({ [2] = "timeout" }, codes(errors))
       assert.same({ true, true, true }, closed)
@@ -194,7 +198,10 @@ describe("a fleet", function()
          local hosts, done = bad_hosts()
          table.insert(hosts, 1, good)
          table.insert(hosts, good)
-         local report = fleet(hosts, { connect = light.options{ timeout = 0.6 } }):run("exit 0")
+         local silent, slow = hosts[2], hosts[4]
+         local report = fleet(hosts, { connect = function(host)
+            return light.options{ timeout = (host == silent or host == slow) and 0.3 or 60 }
+         end }):run("exit 0")
          done()
          local got = {}
          for i, entry in ipairs(report.entries) do
