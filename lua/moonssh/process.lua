@@ -2,6 +2,7 @@
 
 local args = require "moonssh.args"
 local errors = require "moonssh.errors"
+local loop = require "moonssh.loop"
 local pump = require "moonssh.pump"
 local requests = require "moonssh.requests"
 local task = require "moonssh.task"
@@ -151,6 +152,7 @@ end
 -- Does so in a task of its own, so that the function may wait without holding up the output.
 local function start_feeder(self, f)
    local channel = self.channel
+   local _ <close> = loop.bind(channel._session._loop)
    return task.spawn(function()
       local ok, cause = pcall(feed_from, channel, f)
       if not ok then

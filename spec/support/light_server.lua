@@ -128,6 +128,7 @@ local function accept(fd)
    local connection = setmetatable({ fd = fd, left = "" }, Connection)
    connection.server = ScriptedServer.new{
       auth = { password = "secret", keys = { key } },
+      opens = { ["direct-tcpip"] = commands.cat }, -- whatever the place is, it says what it hears
       exec = function(channel, line)
          local name, rest = line:match("^(%S+) ?(.*)$")
          if commands[name] then

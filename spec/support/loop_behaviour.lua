@@ -177,6 +177,33 @@ local function has_behaviour(_ENV, adapter, inside) -- luacheck: ignore
       assert.equal(20, reader:wait(60))
    end)
 
+   works("forwards in the background", function()
+      local session <close> = assert(server:connect())
+      local forward <close> = assert(session:forward_local{ bind = "127.0.0.1:0", to = "echo:7" })
+      local fd = assert(core.socket.connect(core.resolve("127.0.0.1", forward.port):result()[1]))
+      assert(loop.wait(fd, "w", loop.now() + 60))
+      local heard = ""
+      core.socket.send(fd, "hello")
+      while heard ~= "hello" do
+         assert.equal("x", assert(session:run("sleep 0.001 x")).stdout)
+         assert(loop.wait(fd, "r", loop.now() + 60))
+         heard = heard .. (core.socket.recv(fd) or "")
+      end
+      loop.current().cancel(fd)
+      core.socket.close(fd)
+   end)
+
+   works("takes standard input from a function that waits", function()
+      local session <close> = assert(server:connect())
+      local left = 3
+      local result = assert(session:run("cat", { stdin = function()
+         loop.sleep(0.001)
+         left = left - 1
+         return left >= 0 and "x" or nil
+      end }))
+      assert.equal("xxx", result.stdout)
+   end)
+
    works("runs callbacks that wait", function()
       local log = {}
       local session <close> = assert(server:connect{ callbacks = {
