@@ -84,7 +84,7 @@ describe("a program that the core has started", function()
       child:close()
       assert.is_false(process.alive(pid))
       assert.error_matches(function() child:wait() end, "closed")
-      child = assert(core.process.spawn{ "sh", "-c", "trap '' HUP; sleep 1000" })
+      child = assert(core.process.spawn{ "sh", "-c", "trap '' HUP; exec sleep 1000" })
       pid = child:pid()
       child = nil -- luacheck: ignore
       collectgarbage()

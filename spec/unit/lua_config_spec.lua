@@ -1,4 +1,5 @@
 local core = require "moonssh.core"
+local net = require "moonssh.net"
 local process = require "spec.support.process"
 local ssh = require "moonssh"
 local tmp = require "spec.support.tmp"
@@ -284,6 +285,76 @@ Match !exec "exit 3"
          end
          assert.is_nil(io.open(marker))
          assert.equal(1, lookup("Match exec \"true %h\"\nPort 1\n", "a-b.c_d").port)
+      end)
+   end)
+
+   describe("CanonicalizeHostname", function()
+      local resolve, asked
+
+      -- Names that there are, and what they are really called.
+      local names = { ["web1.example.com."] = "web1.example.com", ["db.other.test."] = "db7.cluster.test",
+         ["plain"] = "plain.example.com", ["full.name."] = "full.name" }
+
+      before_each(function()
+         resolve, asked = net.resolve, {}
+         net.resolve = function(host)
+            table.insert(asked, host)
+            if names[host] then
+               return { { text = "10.0.0.1" }, canonical = names[host] }
+            end
+            return nil, { code = "resolve", message = "no such host" }
+         end
+      end)
+
+      after_each(function()
+         net.resolve = resolve
+      end)
+
+      local domains = "CanonicalDomains example.com other.test\n"
+
+      it("looks for a name in the domains, and has the file read again with what it finds", function()
+         local text = domains .. [[
+CanonicalizeHostname yes
+Host web1
+   Port 1
+Host *.example.com
+   User canonical
+Match canonical
+   Compression yes
+]]
+         local options = lookup(text, "web1")
+         assert.same({ "web1.example.com", 1, "canonical", "yes" }, { options.hostname, options.port, options.user,
+            options.compression })
+         assert.same({ "web1.example.com." }, asked)
+         assert.equal("db.other.test", lookup(text, "db").hostname)
+      end)
+
+      it("leaves alone what is full, unknown, or for a proxy to resolve", function()
+         local text = "CanonicalizeHostname yes\n" .. domains
+         assert.equal("a.b.c", lookup(text, "a.b.c").hostname)
+         assert.same({}, asked)
+         assert.equal("nobody", lookup(text, "nobody").hostname)
+         assert.same({ "nobody.example.com.", "nobody.other.test." }, asked)
+         assert.equal("web1", lookup(text .. "ProxyJump x\n", "web1").hostname)
+         assert.equal("web1.example.com", lookup("ProxyJump x\n" .. domains .. "CanonicalizeHostname always\n",
+            "web1").hostname)
+         assert.equal("full.name", lookup(text, "full.name.").hostname)
+         assert.equal("web1", lookup(domains, "web1").hostname)
+         assert.equal("a.b", lookup(text .. "CanonicalizeMaxDots 0\n", "a.b").hostname)
+      end)
+
+      it("is an error for an unknown name where CanonicalizeFallbackLocal says so", function()
+         local err = refused("CanonicalizeHostname yes\nCanonicalizeFallbackLocal no\n" .. domains, "nobody")
+         assert.equal("resolve", err.code)
+      end)
+
+      it("follows other names as far as the rules allow", function()
+         local text = "CanonicalizeHostname yes\n" .. domains
+         assert.equal("db7.cluster.test", lookup(text .. "CanonicalizePermittedCNAMEs *.other.test:*.cluster.test\n",
+            "db").hostname)
+         assert.equal("db.other.test", lookup(text .. "CanonicalizePermittedCNAMEs *.example.com:*.cluster.test\n",
+            "db").hostname)
+         assert.equal("plain.example.com", lookup("CanonicalizePermittedCNAMEs plain:*\n", "plain").hostname)
       end)
    end)
 
