@@ -178,13 +178,19 @@ demo: deps-demo
 
 .PHONY: bench
 bench: deps-bench
-	$(AGAIN) testing build/bench/floor
+	$(AGAIN) testing $(BENCHES:%=build/bench/%)
 	@$(SUITE_ENV) $(LUA) spec/bench/run.lua build/bench/floor
+	@$(SUITE_ENV) $(LUA) spec/bench/run_sftp.lua build/bench
 
-build/bench/floor: spec/bench/floor.c
+# The contestants, and what they are measured with.
+BENCHES = floor delay libssh libssh2
+
+build/bench/libssh: BENCH_LIBS := -lssh
+build/bench/libssh2: BENCH_LIBS := -lssh2
+build/bench/%: spec/bench/%.c
 	@mkdir -p $(@D)
 	$(call SAY,cc $<)
-	$(Q)$(CC) -std=c11 -D_GNU_SOURCE -O2 $(WARNINGS) $(CRYPTO_FLAGS) -o $@ $< $(LIBS)
+	$(Q)$(CC) -std=c11 -D_GNU_SOURCE -O2 $(WARNINGS) $(CRYPTO_FLAGS) -o $@ $< $(or $(BENCH_LIBS),$(LIBS))
 
 # FUZZ_TIME seconds each of libFuzzer, from the corpus that the runs before have left in build/fuzz; not part of test.
 FUZZ_TIME    ?= 120

@@ -249,9 +249,17 @@ static bool has_window(mssh_sftp *sftp)
 
     if (!mssh_channel_state_get(sftp->connection, sftp->channel, &state) || !state.open)
         return false;
-    if (state.send_window == 0)
-        sftp->path.n_short++;
     return state.send_window > 0 && outbox->room(outbox->self) > 0;
+}
+
+/* Takes note that the window is used up while there is something to send. */
+static void note_short(mssh_sftp *sftp)
+{
+    mssh_channel_state state;
+
+    if (mssh_channel_state_get(sftp->connection, sftp->channel, &state) && state.open &&
+        state.send_window == 0)
+        sftp->path.n_short++;
 }
 
 static bool prepare_block(mssh_sftp *sftp, mssh_sftp_want *want)
@@ -296,8 +304,10 @@ bool mssh_sftp_pump(mssh_sftp *sftp, mssh_sftp_want *want)
         return false;
     while (ask_for_block(sftp))
         ;
-    if (mssh_sftp_flush(sftp) > 0)
+    if (mssh_sftp_flush(sftp) > 0) {
+        note_short(sftp);
         return false;
+    }
     return sftp->failure.code == 0 && prepare_block(sftp, want);
 }
 

@@ -44,6 +44,12 @@ local function work(batch, transfer, index)
    end
 end
 
+--- Whether the window of a channel holds up what is sent over it.
+function stripes.is_narrow(session, ch)
+   local round_trip, _, _, n_short = session._core:sftp_path(ch)
+   return round_trip ~= nil and round_trip > LONG and n_short > 0
+end
+
 --- A function that looks whether a transfer is held up by the window, or nil where that does not matter.
 function stripes.watch(batch, size)
    local sftp = batch.sftp
@@ -54,8 +60,7 @@ function stripes.watch(batch, size)
       if transfer.striped or transfer.spec.size - transfer.spec.offset - transfer.moved < LEAST then
          return
       end
-      local round_trip, _, _, n_short = batch._session._core:sftp_path(sftp._link.ch)
-      if round_trip and round_trip > LONG and n_short > 0 then
+      if stripes.is_narrow(batch._session, sftp._link.ch) then
          transfer.striped = true
          for i = 1, sftp._most_channels - 1 do
             batch:add(work, batch, transfer, i)

@@ -1,0 +1,64 @@
+-- A large file over several channels at once. Whether that is worth it is decided by the path, which here is short: so
+-- the specs decide.
+
+local dial = require "spec.support.dial"
+local server = require "spec.support.server"
+local stripes = require "moonssh.sftp.stripes"
+local tmp = require "spec.support.tmp"
+
+local SIZE = 24 * 1024 * 1024 + 4321
+
+describe("a put over several channels", function()
+   local folder, is_narrow, data
+
+   setup(function()
+      folder = tmp.dir()
+      local parts = {}
+      for i = 1, SIZE // 4096 + 1 do
+         parts[i] = string.pack("<I8", i * 0x9e3779b97f4a7c15):rep(512)
+      end
+      data = table.concat(parts):sub(1, SIZE)
+      folder:write("f", data)
+      is_narrow = stripes.is_narrow
+      function stripes.is_narrow()
+         return true
+      end
+   end)
+
+   teardown(function()
+      stripes.is_narrow = is_narrow
+      folder:remove()
+   end)
+
+   local function put(config, options)
+      local sshd <close> = server.sshd{ config = config }
+      local session <close> = assert(dial(sshd))
+      local sftp = assert(session:sftp(options))
+      for _ = 1, 2 do
+         assert.equal(SIZE, assert(sftp:put(folder:path("f"), folder:path("g"))).bytes)
+         assert.is_true(folder:read("g") == data)
+         assert.is_nil(folder:read("g.part"))
+      end
+      local working = 0
+      for _, link in ipairs(sftp._stripes) do
+         working = working + (link.failure == nil and 1 or 0)
+      end
+      sftp:close()
+      assert.is_true(session:ping(60) > 0)
+      return working
+   end
+
+   it("is the same file", function()
+      assert.equal(7, put())
+   end)
+
+   it("uses as many as the server allows; one that is refused is no error", function()
+      assert.is_true(put("MaxSessions 3") <= 2)
+      assert.equal(0, put("MaxSessions 1"))
+   end)
+
+   it("uses as many as it may", function()
+      assert.equal(2, put(nil, { channels = 3 }))
+      assert.equal(0, put(nil, { channels = 1 }))
+   end)
+end)
