@@ -42,24 +42,32 @@ local function tell(self, err, origin)
    end
 end
 
--- Ends a connection's task, however it ends.
-local Connection = {
-   __close = function(connection)
-      local self = connection.forward
-      self.connections = self.connections - 1
+-- Ends a connection. Its task may have been cancelled before it began, or have ended before it was known.
+local function finish(connection)
+   if connection.over then
+      return
+   end
+   connection.over = true
+   local self = connection.forward
+   self.connections = self.connections - 1
+   if connection.fiber then
       self._session._carried[connection.fiber] = nil
-      if connection.fd then
-         net.close(connection.fd)
-      end
-      if connection.channel then
-         connection.channel:close()
-      end
-   end,
-}
+   end
+   if connection.fd then
+      net.close(connection.fd)
+   end
+   if connection.channel then
+      connection.channel:close()
+   end
+end
 
--- What a connection's fiber has left behind: an error in a handler of the session's belongs to who leads it.
-local function finished(self)
+local Connection = { __close = finish }
+
+-- Ends what a fiber was for, and tells what it has left behind: an error in a handler of the session's belongs to who
+-- leads it.
+local function finished(self, release, a)
    return function(fiber)
+      release(a)
       local failed = fiber.results and not fiber.results[1] and fiber.results[2]
       if failed and errors.is(failed.cause) and failed.cause.code == "callback" and not self._session.closed then
          pump.raise(self._session, failed.cause)
@@ -80,9 +88,11 @@ local function start(self, connection, serve)
       if not ok then
          tell(self, err, held.origin)
       end
-   end, finished(self))
-   connection.fiber = fiber
-   self._session._carried[fiber] = true
+   end, finished(self, finish, connection))
+   if not connection.over then
+      connection.fiber = fiber
+      self._session._carried[fiber] = true
+   end
 end
 
 -- Relays the connection to its end.
@@ -168,27 +178,25 @@ end
 
 -- Accepting ----------------------------------------------------------------------------------------------------------
 
--- What a forward listens with, closed when its task ends.
-local Listening = {
-   __close = function(listening)
-      local self = listening.forward
-      for _, fd in ipairs(self._fds) do
-         net.close(fd)
-      end
-      if self.path then
-         os.remove(self.path)
-      end
-   end,
-}
+-- Closes what a forward listens with.
+local function stop_listening(self)
+   local fds = self._fds
+   self._fds = {}
+   for _, fd in ipairs(fds) do
+      net.close(fd)
+   end
+   if fds[1] and self.path then
+      os.remove(self.path)
+   end
+end
 
 local function accept_here(self, serve)
-   local _ <close> = setmetatable({ forward = self }, Listening)
    while not self.closed do
       local fd, host, port = endpoint.accept(self._fds, self)
       if fd then
          start(self, { fd = fd, origin = { host = host, port = port } }, serve)
       elseif host then
-         tell(self, host)
+         tell(self, host, {})
          collectgarbage()
          loop.sleep(PAUSE)
       end
@@ -222,9 +230,10 @@ local function new(session, options, to)
    }, Forward)
 end
 
-local function run(self, accept, a)
-   self._fiber = self._session._loop.spawn_background(accept, finished(self), self, a)
+-- `release(held)` ends the listening, also where the task never begins.
+local function run(self, accept, a, release, held)
    self._session._forwards[self] = true
+   self._fiber = self._session._loop.spawn_background(accept, finished(self, release, held), self, a)
    return self
 end
 
@@ -235,7 +244,7 @@ local function listen_here(session, options, bind, to, serve, deadline)
       return nil, port
    end
    self._fds, self.port, self.path = fds, port, bind.path
-   return run(self, accept_here, serve)
+   return run(self, accept_here, serve, stop_listening, self)
 end
 
 -- Beginning and end --------------------------------------------------------------------------------------------------
@@ -287,7 +296,7 @@ function forward.there(session, options)
    end
    local self = new(session, options, to)
    self.port, self.path = listener.port, bind.path
-   return run(self, accept_there, listener)
+   return run(self, accept_there, listener, listener.close, listener)
 end
 
 local function stop(self)
@@ -314,6 +323,7 @@ function forward.stop_all(session)
          session._loop.cancel(fd)
       end
    end
+   relay.stop_all(session, session.failure)
 end
 
 --- The session is closed: nothing is left of its forwards.
@@ -324,6 +334,7 @@ function forward.cancel_all(session)
    for fiber in pairs(session._carried) do
       session._loop.cancel_fiber(fiber)
    end
+   relay.stop_all(session, errors.closed("the session"))
 end
 
 return forward

@@ -79,7 +79,7 @@ local function drain(self)
          return nil, errors.from_core(code, message)
       end
       pump.flush(self.session)
-      if reader:kept() > 0 then
+      if not self.stopped and reader:kept() > 0 then
          await_descriptor(self, "w")
       end
    end
@@ -165,6 +165,7 @@ end
 -- Leaves, however that happens: the other direction is ended with it, and both ends are closed.
 function Relay:__close()
    self.done = true
+   self.session._relays[self] = nil
    local adapter = self.session._loop
    if self.fiber then
       adapter.cancel_fiber(self.fiber)
@@ -196,6 +197,7 @@ function relay.run(channel, fd)
       stopped = false,
       up_done = false,
    }, Relay)
+   self.session._relays[self] = true
    channel.stdout._busy = true
    channel:_set_stderr("discard")
    self.fiber = self.session._loop.spawn_background(run_up, report, self)
@@ -204,6 +206,17 @@ function relay.run(channel, fd)
       ok, err = await(self, up_is_done)
    end
    return ok and not self.stopped or nil, err or self.stopped or nil
+end
+
+--- The session has ended: so do its relays, also those whose descriptor takes nothing.
+---@param err moonssh.error
+function relay.stop_all(session, err)
+   for self in pairs(session._relays) do
+      self.stopped = self.stopped or err
+      if session._loop.cancel then
+         session._loop.cancel(self.fd)
+      end
+   end
 end
 
 return relay

@@ -231,6 +231,7 @@ function Session.new(options)
       _listeners = {}, -- set of what the server listens at
       _forwards = {}, -- set of what is carried on in the background
       _carried = {}, -- set of the tasks of their connections
+      _relays = {}, -- set of what moves between a channel and a descriptor: see moonssh.relay
       _incoming = {}, -- type → who answers opens of it: see moonssh.incoming
       _dropped = {}, -- handles of channels that were collected
       _auth_events = {},
