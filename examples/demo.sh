@@ -6,6 +6,11 @@
 set -eu
 cd "$(dirname "$0")/.."
 
+# What was built in this folder comes before what is installed.
+if [ -e build/release/moonssh/core.so ] && [ -z "${LUA_PATH_5_4:-}" ]; then
+    export LUA_PATH_5_4='./lua/?.lua;./lua/?/init.lua;;' LUA_CPATH_5_4='./build/release/?.so;;'
+fi
+
 sshd=$(command -v sshd || echo /usr/sbin/sshd)
 folder=$(mktemp -d)
 chmod 700 "$folder"
