@@ -17,6 +17,9 @@ local MAX_FILE = 64 * 1024 * 1024
 local DEFAULT_PORT = 22
 local SALT_LENGTH = 20
 
+-- Where many have new keys go that are not to be kept: a file that is always empty.
+local NOWHERE = "/dev/null"
+
 ---@class moonssh.known_hosts
 ---@field problems { path: string, line: integer, reason: string }[] lines that were skipped
 ---@field paths string[]
@@ -151,6 +154,9 @@ end
 
 -- A file's lines; false stands for one that was removed. A missing file has none.
 local function read_lines(path)
+   if path == NOWHERE then
+      return {}
+   end
    local data, _, message, errno = core.file.read(path, MAX_FILE)
    if not data then
       if errno == core.file.ENOENT then
@@ -307,15 +313,27 @@ local function certificate_in(blob)
    end
 end
 
+-- The entry that revokes a certificate's authority, or its key where a port is not spoken of: authorities, too, may be
+-- known of a host by its name alone.
+local function revocation(self, host, port, certificate)
+   local names = { name_of(host, port), port and port ~= DEFAULT_PORT and name_of(host) or nil }
+   for _, name in ipairs(names) do
+      for _, entry in ipairs(entries_of(self, name, false)) do
+         if entry.marker == "revoked" and (entry.blob == certificate.signature_key or entry.blob == certificate.public) then
+            return entry
+         end
+      end
+   end
+end
+
 -- The verdict on a certificate, with its entry. nil where its authority is not known; with that known, and why the
 -- certificate is not good, where it is not.
 local function check_certificate(self, host, port, certificate, signature_algorithms)
-   for _, entry in ipairs(entries_of(self, name_of(host, port), false)) do
-      if entry.marker == "revoked" and entry.blob == certificate.signature_key then
-         return "revoked", entry
-      end
+   local entry = revocation(self, host, port, certificate)
+   if entry then
+      return "revoked", entry
    end
-   local entry = with_blob(self:_authorities(host, port), certificate.signature_key)
+   entry = with_blob(self:_authorities(host, port), certificate.signature_key)
    if not entry then
       return nil
    end
@@ -439,6 +457,9 @@ end
 -- Writes changes to one file as it is now: others may have changed it meanwhile. Additions alone are appended, in one
 -- write; all else makes a new file that takes the place of the old one.
 local function write(path, changes, patience)
+   if path == NOWHERE then
+      return true
+   end
    local lock <close>, err = locks.acquire(path, changes[1].line ~= nil, patience)
    if not lock then
       return nil, err

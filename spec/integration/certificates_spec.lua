@@ -132,6 +132,10 @@ describe("a host certificate", function()
          ["@cert-authority * " .. public(authority):gsub("authority", "x") .. "\n@revoked " .. at .. public(path)] =
             "host_key_revoked",
          ["@cert-authority * " .. public(other) .. "\n" .. at .. public(authority)] = "host_key_changed",
+         ["@cert-authority 127.0.0.1 " .. public(authority) .. "\n@revoked 127.0.0.1 " .. public(authority)] =
+            "host_key_revoked",
+         ["@cert-authority 127.0.0.1 " .. public(authority) .. "\n@revoked 127.0.0.1 " .. public(path)] =
+            "host_key_revoked",
       } do
          assert.is_false(ssh_accepts(sshd, known(text)))
          local session, err = dial(sshd, { known_hosts = known(text) })
