@@ -51,6 +51,7 @@ build = {
          ["moonssh.config.canonical"] = "lua/moonssh/config/canonical.lua",
          ["moonssh.config.criteria"] = "lua/moonssh/config/criteria.lua",
          ["moonssh.config.forward"] = "lua/moonssh/config/forward.lua",
+         ["moonssh.config.forwards"] = "lua/moonssh/config/forwards.lua",
          ["moonssh.config.keywords"] = "lua/moonssh/config/keywords.lua",
          ["moonssh.config.lexer"] = "lua/moonssh/config/lexer.lua",
          ["moonssh.config.lookup"] = "lua/moonssh/config/lookup.lua",

@@ -8,6 +8,7 @@ local configs = require "moonssh.config"
 local core = require "moonssh.core"
 local control = require "moonssh.control"
 local displays = require "moonssh.display"
+local forwards = require "moonssh.config.forwards"
 local destinations = require "moonssh.destination"
 local hostkey = require "moonssh.hostkey"
 local key = require "moonssh.key"
@@ -22,7 +23,8 @@ local updates = require "moonssh.hostkey_update"
 
 local DEFAULT_TIMEOUT = 30
 
-local default_identities = { "~/.ssh/id_ed25519", "~/.ssh/id_ecdsa", "~/.ssh/id_rsa" }
+local default_identities = { "~/.ssh/id_ed25519", "~/.ssh/id_ecdsa", "~/.ssh/id_rsa", "~/.ssh/id_ed25519_sk",
+   "~/.ssh/id_ecdsa_sk" }
 local DEFAULT_XAUTHORITY = "~/.Xauthority"
 
 local client = {}
@@ -167,6 +169,20 @@ local function login_options(options, user)
    return login
 end
 
+-- With a host that shows another key than is known of it, and that StrictHostKeyChecking "no" has us go on with, as ssh
+-- does: it gets nothing that it could use, as a password, and nothing is forwarded.
+local function be_wary(session, login, options)
+   local order = {}
+   for _, name in ipairs(options.preferred_auth or { "publickey" }) do
+      if name ~= "password" and name ~= "keyboard-interactive" then
+         order[#order + 1] = name
+      end
+   end
+   login.preferred_auth = order
+   options._forwards = nil
+   session._options.forward_agent, session._options.forward_x11 = nil, nil
+end
+
 -- The agent of the environment. One that is not there any more is no reason to fail: nobody asked for it. Who says
 -- that there is no identity gets none of its either.
 local function environment_agent(options)
@@ -190,7 +206,9 @@ local function session_options(options, target, known)
          result[name] = options[name]
       end
    end
-   if result.agent == nil then
+   if options._forwarded_agent then
+      result.agent = options._forwarded_agent
+   elseif result.agent == nil then
       result.agent = true -- that of the environment, if there is one
    end
    result._env, result._shell, result._trust = options._env, options._shell, options._trust
@@ -288,7 +306,13 @@ local function attempt_once(target, options, sessions, limit)
          attempt.agent = environment_agent(options)
          login.agent = attempt.agent
       end
+      if options._trust.changed then
+         be_wary(session, login, options)
+      end
       ok, err = session:authenticate(login, limit)
+   end
+   if ok and options._forwards then
+      ok, err = forwards.start(session, options._forwards, limit)
    end
    if not ok then
       return nil, route.explain(attempt, err)

@@ -165,6 +165,15 @@ local function learn(context, known)
    return known:_learn(known_hosts.line(context.host, context.port, context.key._plain, { hash = context.trust.hash }))
 end
 
+-- StrictHostKeyChecking "no": a new key is written down, if that can be, and one that has changed is taken for what it
+-- is: perhaps not this host's.
+local function take_unasked(context, known, verdict)
+   context.trust.changed = verdict == "changed"
+   if verdict == "unknown" then
+      learn(context, known)
+   end
+end
+
 -- Only true accepts. A function that fails has not accepted, and the error says why it failed.
 local function ask(context, f, verdict, limit)
    local ok, answer = pcall(deadlines.outside, limit, f, context.asked_host, context.asked_port, context.key, verdict)
@@ -227,6 +236,9 @@ local function decide(context, options, limit)
    elseif type(policy) == "function" then
       return ask(context, policy, verdict, limit)
    elseif policy == "off" then
+      if context.trust.lenient then
+         take_unasked(context, known, verdict)
+      end
       return true
    elseif verdict == "match" then
       err = address_error(context, known)

@@ -313,13 +313,14 @@ local function certificate_in(blob)
    end
 end
 
--- The entry that revokes a certificate's authority, or its key where a port is not spoken of: authorities, too, may be
--- known of a host by its name alone.
+-- The entry that revokes a certificate's authority, or its key. As an authority may be known of a host by its name
+-- alone, so may what is wrong with it.
 local function revocation(self, host, port, certificate)
    local names = { name_of(host, port), port and port ~= DEFAULT_PORT and name_of(host) or nil }
    for _, name in ipairs(names) do
       for _, entry in ipairs(entries_of(self, name, false)) do
-         if entry.marker == "revoked" and (entry.blob == certificate.signature_key or entry.blob == certificate.public) then
+         local is_meant = entry.blob == certificate.signature_key or entry.blob == certificate.public
+         if is_meant and entry.marker == "revoked" then
             return entry
          end
       end

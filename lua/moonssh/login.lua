@@ -148,8 +148,13 @@ local rsa_algorithms = {
    ["ssh-rsa-cert-v01@openssh.com"] = { "rsa-sha2-512-cert-v01@openssh.com", "rsa-sha2-256-cert-v01@openssh.com" },
 }
 
--- Whether signatures by SHA-1 were asked for: by the preset "legacy", or by the name "ssh-rsa" among the host keys.
+-- Whether signatures by SHA-1 were asked for: by PubkeyAcceptedAlgorithms of ssh_config, or where that says nothing by
+-- the preset "legacy", or by the name "ssh-rsa" among the host keys.
 function Login:allows_sha1()
+   local accepted = (self.session._options._trust or {}).pubkey_algorithms
+   if accepted then
+      return accepted["ssh-rsa"] or accepted["ssh-dss"] or false
+   end
    for _, name in ipairs(algorithms.offered(self.session._algorithms, "host_key")) do
       if name == "ssh-rsa" then
          return true

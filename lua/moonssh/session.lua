@@ -59,6 +59,8 @@ local tunnels = require "moonssh.tunnels"
 ---@field failure moonssh.error|nil what ended it
 ---@field agent_binds { host_key: moonssh.key, session_id: string, forwarding: boolean }[] see the README
 ---@field banner string|nil the server's authentication banner
+---@field forwards moonssh.forward[]|nil those that ssh_config asks for
+---@field forward_problems moonssh.error[]|nil why others of them could not be begun
 ---@field info moonssh.info after close as it was then
 local Session = { __name = "moonssh.session" }
 

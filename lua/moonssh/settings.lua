@@ -8,6 +8,7 @@ local config = require "moonssh.config"
 local core = require "moonssh.core"
 local destinations = require "moonssh.destination"
 local errors = require "moonssh.errors"
+local forwards = require "moonssh.config.forwards"
 local match = require "moonssh.match"
 local paths = require "moonssh.paths"
 local tokens = require "moonssh.config.tokens"
@@ -63,7 +64,10 @@ local function algorithms_of(given, found)
    return next(lists) and lists or nil
 end
 
--- The signature algorithms that a list leaves of all that there are, in order; nil without a list.
+local by_sha1 = { ["ssh-rsa"] = true, ["ssh-dss"] = true }
+
+-- The signature algorithms that a list leaves of all that there are, in order; nil without a list. Those by SHA-1 are
+-- there only where they are named.
 local function signature_algorithms(text)
    if not text then
       return nil
@@ -72,7 +76,8 @@ local function signature_algorithms(text)
    local left = {}
    for _, row in ipairs(core.key.algorithms()) do
       local named = match.list(rest, row.name) == "positive"
-      if sign == "-" and not named or sign ~= "-" and (named or sign ~= "") then
+      local is_default = sign ~= "" and not by_sha1[row.name]
+      if sign == "-" and is_default and not named or sign ~= "-" and (is_default or named) then
          left[#left + 1] = row.name
       end
    end
@@ -139,6 +144,14 @@ local function agent_of(text)
    local name = text:match("^%$([%a_][%w_]*)$")
    local path = not name and text or os.getenv(name)
    return path and path ~= "" and path or false
+end
+
+-- What ForwardAgent says: true for the agent of the login, the path of another one, or nothing.
+local function forwarded_agent(text)
+   if text == nil or text == "no" then
+      return nil
+   end
+   return text == "yes" or agent_of(text) or false
 end
 
 local switches = {
@@ -217,6 +230,7 @@ end
 
 -- Options as a file's values have them.
 local function options_of(found)
+   local forwarded = forwarded_agent(found.forwardagent)
    return {
       -- Of some identities there is the public half alone, the rest is in an agent.
       identity = found.identityfile and files(found.identityfile, ".pub"),
@@ -232,7 +246,8 @@ local function options_of(found)
       compression = found.compression == "yes" or nil,
       keepalive = keepalive_of(found),
       rekey = rekey_of(found.rekeylimit),
-      forward_agent = found.forwardagent ~= nil and found.forwardagent ~= "no" or nil,
+      forward_agent = forwarded ~= nil and forwarded ~= false or nil,
+      _forwarded_agent = type(forwarded) == "string" and forwarded or nil,
       forward_x11 = found.forwardx11 == "yes" or nil,
    }
 end
@@ -260,6 +275,9 @@ end
 
 -- Why what the files make of the destination is none, or nil.
 local function complaint_about(found)
+   if found.refuseconnection then
+      return errors.new("refused", "ssh_config: RefuseConnection: " .. errors.escape(found.refuseconnection, 400))
+   end
    local host, user = destinations.complaint("host", found.hostname), found.user and
       destinations.complaint("user", found.user)
    if host or user then
@@ -312,6 +330,9 @@ function settings.of(target, options, limit)
    if options.identity ~= nil then
       all.identities_only = nil
    end
+   if options.forward_agent ~= nil then
+      all._forwarded_agent = nil
+   end
    for name, value in pairs(options) do
       all[name] = value
    end
@@ -326,9 +347,11 @@ function settings.of(target, options, limit)
       return nil, err
    end
    all._env, all._shell = environment(found), shell_of(found)
+   all._forwards = options._path == nil and forwards.of(found) or nil
    all._update_host_keys = found.updatehostkeys == "true"
    all._attempts, all._connect_timeout = found.connectionattempts, found.connecttimeout
    all._trust = {
+      lenient = options.host_keys == nil and all.host_keys == "off",
       hash = found.hashknownhosts == "yes",
       check_ip = found.checkhostip == "yes",
       rsa_bits = found.requiredrsasize,

@@ -1,5 +1,6 @@
 -- connect with ssh_config: each keyword that it acts on does what it does in ssh.
 
+local forwards = require "moonssh.config.forwards"
 local keys = require "spec.support.keys"
 local loop = require "moonssh.loop"
 local process = require "spec.support.process"
@@ -84,6 +85,12 @@ describe("connect with ssh_config", function()
       end
    end)
 
+   it("takes /dev/null for a file that says nothing", function()
+      local session <close> = assert(ssh.connect(sshd.host, { config = "/dev/null", port = sshd.port, user = sshd.user,
+         identity = sshd.key_path, agent = false, known_hosts = sshd.known_hosts_path, timeout = 60 }))
+      assert.equal(sshd.user, session.info.user)
+   end)
+
    it("says what is wrong with the file", function()
       assert.same({ "io", 1 }, { refused("Nonsense 1\n").code, refused("Nonsense 1\n").line })
       local _, err = ssh.connect("web1", { config = folder:path("missing") })
@@ -151,11 +158,37 @@ describe("connect with ssh_config", function()
          assert.equal("host_key_unknown", refused(empty()).code)
          assert.equal("host_key_unknown", refused(empty("StrictHostKeyChecking ask\n")).code)
          assert.equal("host_key_unknown", refused(empty("StrictHostKeyChecking yes\n")).code)
-         assert(connect(empty("StrictHostKeyChecking no\n"))):close()
-         assert.is_nil(folder:read("known"))
-         assert(connect(empty("StrictHostKeyChecking accept-new\n"))):close()
-         assert.is_truthy(folder:read("known"):find(("[%s]:%d ssh-ed25519 "):format(sshd.host, sshd.port), 1, true))
-         assert(connect(empty())):close()
+         for _, policy in ipairs{ "no", "accept-new" } do
+            assert(connect(empty(("StrictHostKeyChecking %s\n"):format(policy)))):close()
+            assert.is_truthy(folder:read("known"):find(("[%s]:%d ssh-ed25519 "):format(sshd.host, sshd.port), 1, true))
+            assert(connect(empty())):close()
+            folder:write("known", "")
+         end
+         for _, policy in ipairs{ "no", "accept-new" } do
+            assert(connect(("Host web1\nUserKnownHostsFile /dev/null\nGlobalKnownHostsFile /dev/null\n"
+               .. "StrictHostKeyChecking %s\n"):format(policy))):close()
+         end
+         local err = refused("UserKnownHostsFile /dev/null\nGlobalKnownHostsFile /dev/null\n")
+         assert.equal("host_key_unknown", err.code)
+      end)
+
+      it("gives a host whose key has changed no password and forwards it nothing, though it may go on", function()
+         local other = ("[%s]:%d %s\n"):format(sshd.host, sshd.port, keys.public("ed25519", "other"))
+         folder:write("known", other)
+         local lines = empty("StrictHostKeyChecking no\nForwardAgent yes\nForwardX11 yes\nLocalForward %s a:1\n")
+            :format(folder:path("socket"))
+         local session <close> = assert(connect(lines, { password = sshd.password }))
+         assert.same({ "publickey" }, { session.info.auth, session._options.forward_agent,
+            session._options.forward_x11, session.forwards })
+         for _, order in ipairs{ "", "PreferredAuthentications password,keyboard-interactive\n" } do
+            local err = refused(lines .. order, { password = sshd.password, identity = {} })
+            assert.equal("auth_failed", err.code)
+            assert.same({}, err.tried)
+         end
+         assert.equal(other, folder:read("known"))
+         -- A policy of the caller's own is what it says.
+         local own <close> = assert(connect(lines, { host_keys = "off", password = sshd.password, identity = {} }))
+         assert.equal("password", own.info.auth)
       end)
 
       it("hashes names where HashKnownHosts says so", function()
@@ -244,6 +277,81 @@ describe("connect with ssh_config", function()
             { password = sshd.password })
          assert.equal("auth_failed", err.code)
       end)
+   end)
+
+   it("signs by SHA-1 where PubkeyAcceptedAlgorithms names it", function()
+      local other <close> = server.sshd{ config = "PubkeyAcceptedAlgorithms ssh-rsa\n" }
+      local lines = ("Port %d\nUserKnownHostsFile %s\nHost web1\n"):format(other.port, other.known_hosts_path)
+      for _, line in ipairs{ "", "PubkeyAcceptedAlgorithms ^ecdsa-*\n", "PubkeyAcceptedAlgorithms -ecdsa-*\n" } do
+         assert.equal("auth_failed", refused(lines .. line, { identity = other.key_paths.rsa }).code)
+      end
+      assert(connect(lines .. "PubkeyAcceptedAlgorithms +ssh-rsa\n", { identity = other.key_paths.rsa })):close()
+   end)
+
+   it("forwards the agent that ForwardAgent names, and no other", function()
+      local own <close> = server.agent()
+      local other <close> = server.agent()
+      own:add(sshd.key_path)
+      other:add(sshd.key_paths.ecdsa)
+      local lines = ("Host agent web1\nIdentityAgent %s\nHost web1\n"):format(own.path)
+      for line, agent in pairs{ ["ForwardAgent yes\n"] = own, [("ForwardAgent %s\n"):format(other.path)] = other } do
+         local session <close> = assert(connect(lines .. line))
+         assert.equal(agent:list(), assert(session:run("ssh-add -L", { timeout = 60 })).stdout)
+      end
+      local none <close> = assert(connect(lines .. "ForwardAgent $MOONSSH_NO_SUCH_VARIABLE\n"))
+      assert.is_false(assert(none:run("ssh-add -L", { timeout = 60 })).ok)
+   end)
+
+   describe("and forwardings", function()
+      -- What the server says who is reached through a socket.
+      local function greeting(session, path)
+         local channel <close> = assert(session:dial_unix(path, { timeout = 60 }))
+         return channel:read("l", 60)
+      end
+
+      it("begins them, but not for a host that is only gone through", function()
+         local here, there = folder:path("here"), folder:path("there")
+         written(("Host web2\nHostName localhost\nHostKeyAlias [127.0.0.1]:%d\nMatch all\n"
+            .. "LocalForward %s %s:%d\nRemoteForward %s %s:%d\nExitOnForwardFailure yes\n"):format(sshd.port, here,
+            sshd.host, sshd.port, there, sshd.host, sshd.port))
+         local path = folder:write("config", (folder:read("config"):gsub("Host web1", "Host web*")))
+         local session <close> = assert(ssh.connect("web1", { config = path, jump = "web2", timeout = 60 }))
+         assert.same({ 2, {} }, { #session.forwards, session.forward_problems })
+         assert.matches("^SSH%-2%.0%-OpenSSH", greeting(session, here))
+         assert.matches("^SSH%-2%.0%-OpenSSH", greeting(session, there))
+         session:close()
+         local file = io.open(here)
+         assert.is_nil(file)
+      end)
+
+      it("goes on without one that cannot be, unless ExitOnForwardFailure says no", function()
+         local lines = ("DynamicForward %s:%d\nLocalForward %s a:1\n"):format(sshd.host, sshd.port,
+            folder:path("socket"))
+         local session <close> = assert(connect(lines))
+         assert.equal(1, #session.forwards)
+         assert.matches("^dynamicforward '.*cannot listen at", session.forward_problems[1].message)
+         session:close()
+         assert.matches("^dynamicforward", refused(lines .. "ExitOnForwardFailure yes\n").message)
+         local without <close> = assert(connect(lines .. "ExitOnForwardFailure yes\nClearAllForwardings yes\n"))
+         assert.is_nil(without.forwards)
+      end)
+
+      it("reads what ssh_config says as places", function()
+         local found = forwards.of{ gatewayports = "yes", localforward = { "80 [web-1.test]:8080", "[*]:81 [::1]:443" },
+            remoteforward = { "0 [localhost]:22", "[]:1 /run/x", "1080 [socks]:0" }, dynamicforward = { "[::1]:1080" } }
+         local places = {}
+         for i, one in ipairs(found) do
+            places[i] = one.bind .. " " .. tostring(one.to)
+         end
+         assert.same({ ":80 web-1.test:8080", "*:81 [::1]:443", "localhost:0 localhost:22", ":1 /run/x",
+            "localhost:1080 nil", "[::1]:1080 nil" }, places)
+         assert.is_nil(forwards.of{})
+      end)
+   end)
+
+   it("goes nowhere where RefuseConnection says so", function()
+      local err = refused("RefuseConnection \"gone for good\"\n")
+      assert.same({ "refused", true }, { err.code, err.message:find("gone for good", 1, true) ~= nil })
    end)
 
    it("connects with the family and from the address that the file says", function()

@@ -15,6 +15,7 @@ local MAX_FILE = 1024 * 1024
 local MAX_DEPTH = 16
 local MAX_FILES = 1024
 local EISDIR = 21
+local NOWHERE = "/dev/null" -- how people write that there is to be no file
 
 local reader = {}
 
@@ -136,6 +137,9 @@ end
 
 -- The text of a file; "" for a missing one, and for a folder that a pattern has found.
 local function text_of(path, options, depth)
+   if path == NOWHERE then
+      return ""
+   end
    local data, mode, message, errno = core.file.read(path, MAX_FILE)
    if not data then
       if errno == core.file.ENOENT and (depth > 0 or options.may_miss) or errno == EISDIR and depth > 0 then
