@@ -68,6 +68,34 @@ describe("a forward", function()
       end)
    end)
 
+   it("tells of connections that it cannot take, and takes them when it can, or is closed by who is told", function()
+      local accept, told = core.socket.accept, {}
+      local failing = true
+      core.socket.accept = function(...)
+         if failing then
+            return nil, "io", "Too many open files", 24
+         end
+         return accept(...)
+      end
+      local forward <close> = assert(session:forward_local{ bind = "127.0.0.1:0", to = 1,
+         on_error = function(err, origin)
+            table.insert(told, { err.code, origin.host })
+            failing = false
+         end })
+      local second
+      second = assert(session:forward_local{ bind = "127.0.0.1:0", to = 1, on_error = function() second:close() end })
+      local clients = { (assert(net.connect("127.0.0.1", second.port, {}, loop.now() + 60))) }
+      waiting.await(function() return second.closed end, "the end of the second")
+      failing = true
+      clients[2] = assert(net.connect("127.0.0.1", forward.port, {}, loop.now() + 60))
+      waiting.await(function() return #told == 2 end, "the errors") -- the second one is that of the server
+      core.socket.accept = accept
+      assert.same({ { "io" }, { "channel_open", "127.0.0.1" } }, told)
+      for _, fd in ipairs(clients) do
+         net.close(fd)
+      end
+   end)
+
    it("tells of each connection that comes to nothing at once, and counts none of them", function()
       local told = {}
       local forward <close> = assert(session:forward_remote{ bind = 4711, to = "/nowhere/at/all",
