@@ -92,6 +92,7 @@ local scripts = {
    },
    ["a login by a hybrid key exchange with ML-KEM"] = {
       peer = function() return { kex = "mlkem768x25519-sha256" } end,
+      varies = true, -- a seed in a hundred takes a further call of SHAKE128
    },
    ["a login by a hybrid key exchange with sntrup761"] = {
       peer = function() return { kex = "sntrup761x25519-sha512" } end,
@@ -143,7 +144,11 @@ for name, script in pairs(scripts) do
             for _, value in ipairs(script.never and { 0, -1 } or { n % 2 - 1 }) do
                local case = run(script, n, value)
                local what = ("call %d, %s giving %d"):format(n, plan.struck, value)
-               if case then
+               if case and script.varies and not plan.struck then
+                  assert.are.equal(script.ending, (case.client.session:failure()))
+                  assert.is_true(n > calls - 64, what .. " was not reached")
+                  case.client.session:close()
+               elseif case then
                   assert.is_truthy(plan.struck, what .. " was not reached")
                   local found, words = case.client.session:failure()
                   assert.is_truthy(found, what .. " changed nothing")
