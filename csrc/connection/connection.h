@@ -148,6 +148,10 @@ void mssh_channel_take(mssh_connection *connection, mssh_channel channel, mssh_s
  * were consumed at once. */
 void mssh_channel_consumed(mssh_connection *connection, mssh_channel channel, size_t len);
 
+/* Makes a channel's window at least `size` bytes, as far as the limits allow: for who knows beforehand how
+ * much is coming, and consumes it at once. */
+void mssh_channel_widen(mssh_connection *connection, mssh_channel channel, uint32_t size);
+
 /* What is known of a channel. */
 typedef struct mssh_channel_state {
     bool open;         /* confirmed, not closed by the peer */

@@ -98,17 +98,33 @@ void mssh_window_grow(mssh_window *window, uint32_t more)
     window->n_edges = 0;
 }
 
-/* Doubles a window that is too short for the path, as far as the limits of the channel and of all channels
- * allow. */
-static void grow_to_need(mssh_connection *connection, mssh_window *window)
+/* Makes a window larger, as far as the limits of the channel and of all channels allow. */
+static void grow_to(mssh_connection *connection, mssh_window *window, uint32_t target)
 {
-    uint32_t most = connection->options.max_window;
-    uint32_t target = window->size < most / 2 ? window->size * 2 + 1 : mssh_window_size(most);
     uint32_t more = target > window->size ? mssh_connection_window(connection, target - window->size) : 0;
 
     more &= ~UINT32_C(1); /* sizes stay odd */
     mssh_window_grow(window, more);
     connection->total_window += more;
+}
+
+/* Doubles a window that is too short for the path. */
+static void grow_to_need(mssh_connection *connection, mssh_window *window)
+{
+    uint32_t most = connection->options.max_window;
+
+    grow_to(connection, window, window->size < most / 2 ? window->size * 2 + 1 : mssh_window_size(most));
+}
+
+void mssh_channel_widen(mssh_connection *connection, mssh_channel channel, uint32_t size)
+{
+    mssh_channel_slot *slot = mssh_channel_find(connection, channel);
+    uint32_t most = connection->options.max_window;
+
+    if (slot == NULL || slot->window.size >= mssh_window_size(size < most ? size : most))
+        return;
+    grow_to(connection, &slot->window, mssh_window_size(size < most ? size : most));
+    mssh_channel_settle(connection, slot);
 }
 
 void mssh_channel_settle(mssh_connection *connection, mssh_channel_slot *slot)

@@ -7,11 +7,12 @@ enum {
     FIRST_TARGET = 4 * 1024 * 1024,
     LEAST_TARGET = 1024 * 1024,
     MOST_TARGET = 64 * 1024 * 1024,
-    RATE_DECAY = 32,     /* the rate falls to what is measured by a part of this size each time */
-    BLOCKS_MOST = 4096,  /* on the way in one channel */
-    OUT_LOW = 32 * 1024, /* requests queued beside which another block is prepared */
-    READ_REST = 8 + 4,   /* of READ behind the handle: uint64 offset, uint32 length */
-    WRITE_REST = 8 + 4,  /* of WRITE: uint64 offset, uint32 length of the data */
+    RATE_DECAY = 32,            /* the rate falls to what is measured by a part of this size each time */
+    BLOCKS_MOST = 4096,         /* on the way in one channel */
+    WINDOW_SPARE = 1024 * 1024, /* of the window beyond the files: other answers, and what is being granted */
+    OUT_LOW = 32 * 1024,        /* requests queued beside which another block is prepared */
+    READ_REST = 8 + 4,          /* of READ behind the handle: uint64 offset, uint32 length */
+    WRITE_REST = 8 + 4,         /* of WRITE: uint64 offset, uint32 length of the data */
 };
 
 /* --- the path */
@@ -233,6 +234,8 @@ static bool ask_for_block(mssh_sftp *sftp)
     lane = next_lane(sftp, false);
     if (lane == NULL)
         return false;
+    /* What is asked for comes, and goes to its file at once: the window need not find that out by itself. */
+    mssh_channel_widen(sftp->connection, sftp->channel, (uint32_t)sftp->path.target + WINDOW_SPARE);
     err = mssh_transfer_begin_block(lane->transfer, &block, &number);
     if (err == 0)
         err = send_read(sftp, lane, number, block.offset, (uint32_t)(block.end - block.offset));
