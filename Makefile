@@ -183,9 +183,9 @@ bench: deps-bench
 	@$(SUITE_ENV) $(LUA) spec/bench/run_sftp.lua build/bench
 
 # The contestants, and what they are measured with.
-BENCHES = floor delay libssh libssh2
+BENCHES = floor delay connect_libssh libssh libssh2
 
-build/bench/libssh: BENCH_LIBS := -lssh
+build/bench/connect_libssh build/bench/libssh: BENCH_LIBS := -lssh
 build/bench/libssh2: BENCH_LIBS := -lssh2
 build/bench/%: spec/bench/%.c
 	@mkdir -p $(@D)

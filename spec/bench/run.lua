@@ -89,6 +89,16 @@ for _, kex in ipairs{ "curve25519-sha256", "sntrup761x25519-sha512@openssh.com" 
    }
    print(("%-36s moonssh %.2f, ssh %.2f"):format(kex, figure.moonssh, figure.ssh))
 end
+local figure = compare{
+   moonssh = function()
+      return tonumber(run(("lua5.4 spec/bench/connect.lua %s curve25519-sha256 %d"):format(login, CONNECTS)))
+   end,
+   libssh = function()
+      return tonumber(run(("%s/connect_libssh %s %d"):format(floor:match("^(.*)/") or ".", login, CONNECTS)))
+   end,
+}
+print(("%-36s moonssh %.2f, libssh %.2f, of libssh %.2f"):format("beside a program on libssh", figure.moonssh,
+   figure.libssh, figure.moonssh / figure.libssh))
 
 print("\nmany at once, in one process")
 assert(os.execute(arg[-1] .. " spec/bench/many.lua"))
