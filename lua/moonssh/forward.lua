@@ -238,6 +238,10 @@ local function run(self, accept, a, release, held)
 end
 
 local function listen_here(session, options, bind, to, serve, deadline)
+   local hindrance = session:_hindrance()
+   if hindrance then
+      return nil, hindrance
+   end
    local self = new(session, options, to)
    local fds, port = endpoint.listen(bind, deadline)
    if not fds then
@@ -285,8 +289,11 @@ function forward.there(session, options)
    local bind = place_of("forward_remote", options, "bind")
    local to = place_of("forward_remote", options, "to")
    local deadline = session:_deadline(options)
-   local listener, err
-   if bind.path then
+   local err = session:_hindrance()
+   local listener
+   if err then
+      return nil, err
+   elseif bind.path then
       listener, err = Listener.unix(session, bind.path, deadline)
    else
       listener, err = Listener.tcp(session, bind.host, bind.port, deadline)

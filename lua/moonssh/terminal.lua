@@ -23,6 +23,7 @@ function Raw:close()
 end
 
 Raw.__close = Raw.close
+Raw.__gc = Raw.close
 
 --- Puts the terminal of standard input into raw mode: every key is read as it is pressed, none is echoed, and Ctrl-C is
 --- a byte like any other. → a handle, whose close (also <close>) puts it back | nil, err (`io`) where it is no terminal

@@ -113,7 +113,7 @@ end
 ---@return moonssh.error? err
 function methods:forward_local(options)
    check(self, "forward_local")
-   return unless_hindered(self, forward.here, self, options)
+   return forward.here(self, options)
 end
 
 --- Has the server listen, and carries each connection to a place that is reached from here. → forward | nil, err
@@ -122,7 +122,7 @@ end
 ---@return moonssh.error? err
 function methods:forward_remote(options)
    check(self, "forward_remote")
-   return unless_hindered(self, forward.there, self, options)
+   return forward.there(self, options)
 end
 
 --- Listens here for SOCKS 4, 4a and 5, and carries each connection to where it asks for, as the server reaches and
@@ -132,7 +132,7 @@ end
 ---@return moonssh.error? err
 function methods:forward_dynamic(options)
    check(self, "forward_dynamic")
-   return unless_hindered(self, forward.dynamic, self, options)
+   return forward.dynamic(self, options)
 end
 
 return methods

@@ -176,6 +176,11 @@ describe("a listener", function()
       assert.equal("disconnected", select(2, task:wait()).code)
       assert.equal("disconnected", select(2, other:accept()).code)
       assert.equal("disconnected", select(2, session:listen("localhost", 2)).code)
+      for _, name in ipairs{ "forward_local", "forward_remote" } do
+         assert.equal("disconnected", select(2, session[name](session, { bind = 0, to = 1 })).code)
+         assert.has_error(function() session[name](session, { bind = 0 }) end)
+      end
+      assert.equal("disconnected", select(2, session:forward_dynamic{ bind = 0 }).code)
       other:close()
    end)
 

@@ -367,6 +367,34 @@ describe("with sshd,", function()
    end)
 end)
 
+describe("with descriptors of numbers beyond what select takes,", function()
+   it("connecting and forwarding go on", function()
+      local sshd <close> = server.sshd{ config = "LogLevel ERROR" }
+      local folder <close> = tmp.dir()
+      local script = folder:write("script.lua", ([[
+         local ssh = require "moonssh"
+         local held = {}
+         for i = 1, tonumber(arg[1]) do
+            held[i] = assert(io.open("/dev/null"))
+         end
+         local session <close> = assert(ssh.connect("%s@%s:%d", { identity = "%s", known_hosts = "%s", agent = false,
+            config = false, timeout = 60, session_timeout = 60 }))
+         local listener <close> = assert(session:listen("localhost", 0))
+         local forward <close> = assert(session:forward_local{ bind = "127.0.0.1:0", to = listener.port })
+         local channel <close> = assert(session:dial("127.0.0.1", listener.port))
+         local there <close> = assert(listener:accept())
+         local task = ssh.spawn(function() return there:read(1000000) end)
+         channel:write(("x"):rep(1000000))
+         print(#task:wait(), session:run("echo hello").stdout, forward.port > 0)
+      ]]):format(sshd.user, sshd.host, sshd.port, sshd.key_path, sshd.known_hosts_path))
+      local limit = tonumber(process.check{ "sh", "-c", "ulimit -Hn" }) or math.huge
+      local count = math.min(5000, limit - 64)
+      assert.is_true(count > 1100, "too few descriptors are allowed here")
+      assert.equal("1000000\thello\n\ttrue\n", process.check{ "sh", "-c", 'ulimit -n "$1"; shift; exec "$@"', "sh",
+         count + 64, process.lua, script, count })
+   end)
+end)
+
 describe("where sshd forbids forwarding,", function()
    it("dialling and listening are refused", function()
       local config = "LogLevel ERROR\nAllowTcpForwarding no\nAllowStreamLocalForwarding no"
