@@ -82,25 +82,38 @@ local Workers = {
 ---@field retries integer
 ---@field timeout? number for an attempt
 
+-- The next item and its index, or nil.
 local function take(job)
    local item
    if not job.exhausted then
       item = job.next()
       job.exhausted = item == nil
    end
-   return item
+   if item == nil then
+      return nil
+   end
+   job.count = job.count + 1
+   return item, job.count
+end
+
+-- Some schedulers end a task by an error of its wait, which looks like one of the item's.
+local function is_cancelled()
+   local fiber = loop.current().running()
+   return fiber and fiber.cancelled
 end
 
 -- Works on an item, and then on the next ones, as long as there are any.
-local function labour(job, item)
+local function labour(job, item, index)
    while item ~= nil do
-      job.count = job.count + 1
-      local index = job.count
       if job.begin then
          job.begin(item, index)
       end
-      job.finish(item, index, attempts(job, item, index))
-      item = take(job)
+      local value, err, count = attempts(job, item, index)
+      if is_cancelled() then
+         return
+      end
+      job.finish(item, index, value, err, count)
+      item, index = take(job)
    end
 end
 
@@ -110,11 +123,11 @@ function work.run(job)
    job.count, job.exhausted = 0, false
    local workers <close> = setmetatable({}, Workers)
    while #workers < job.concurrency do
-      local item = take(job)
+      local item, index = take(job)
       if item == nil then
          break
       end
-      workers[#workers + 1] = task.spawn(labour, job, item)
+      workers[#workers + 1] = task.spawn(labour, job, item, index)
    end
    for _, worker in ipairs(workers) do
       local _, err = worker:wait()

@@ -273,6 +273,56 @@ local function has_behaviour(_ENV, adapter, inside) -- luacheck: ignore
       waiting.await(function() return log[1] end, "the task")
    end)
 
+   works("sleeps no less than it was told", function()
+      for i = 1, 10 do
+         local began = loop.now()
+         loop.sleep(i / 1000)
+         assert.is_true(loop.now() >= began + i / 1000)
+      end
+   end)
+
+   works("begins tasks in the order in which they were spawned", function()
+      local order = {}
+      for i = 1, 5 do
+         ssh.spawn(function()
+            table.insert(order, i)
+            loop.sleep(0)
+         end)
+      end
+      waiting.await(function() return order[5] end, "the tasks")
+      assert.same({ 1, 2, 3, 4, 5 }, order)
+   end)
+
+   works("maps items to results by their index", function()
+      local items = {}
+      for i = 1, 10 do
+         items[i] = "item " .. i
+      end
+      local results = ssh.map(items, function(item, index)
+         loop.sleep((index * 7 % 5) / 1000)
+         return item .. " is " .. index
+      end, { concurrency = 4 })
+      for i = 1, 10 do
+         assert.equal(("item %d is %d"):format(i, i), results[i])
+      end
+   end)
+
+   works("begins no further item of a map whose task was cancelled", function()
+      local begun, told, closed = 0, 0, 0
+      local task = ssh.spawn(function()
+         ssh.map({ 1, 2, 3, 4, 5, 6 }, function()
+            local _ <close> = setmetatable({}, { __close = function() closed = closed + 1 end })
+            begun = begun + 1
+            loop.sleep(3600)
+         end, { concurrency = 2, on_result = function() told = told + 1 end })
+      end)
+      waiting.await(function() return begun == 2 end, "the first items")
+      task:cancel()
+      assert.same({ nil, "cancelled" }, { code_of(task:wait(60)) })
+      waiting.await(function() return closed == begun end, "their ends")
+      assert.same({ 2, 0 }, { begun, told })
+   end)
+
    works("waits for any of several descriptors", function()
       local a, b = core.socket.pair()
       local c, d = core.socket.pair()

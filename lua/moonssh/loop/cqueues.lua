@@ -83,8 +83,21 @@ function adapter.unpark(token)
    end
 end
 
+local queues = setmetatable({}, { __mode = "k" }) -- controller → functions that it has not begun
+
+-- A controller begins with what it was given last; tasks begin in the order in which they were spawned.
 function adapter.spawn(f)
-   (cqueues.running() or of_main()):wrap(f)
+   local used = cqueues.running() or of_main()
+   local queue = queues[used] or { first = 1, last = 0 }
+   queues[used] = queue
+   queue.last = queue.last + 1
+   queue[queue.last] = f
+   used:wrap(function()
+      local next_f = queue[queue.first]
+      queue[queue.first] = nil
+      queue.first = queue.first + 1
+      next_f()
+   end)
 end
 
 return adapter

@@ -196,7 +196,12 @@ local function add_waiting(face, adapter)
    end
 
    function face.sleep(seconds)
-      face.park(adapter.token(), math.max(0, seconds))
+      local token, left = adapter.token(), math.max(0, seconds)
+      local at = adapter.now() + left
+      repeat
+         face.park(token, math.max(0, left))
+         left = at - adapter.now()
+      until left <= 0
    end
 
    function face.wait_any(list, timeout)
