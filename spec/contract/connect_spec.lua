@@ -4,6 +4,7 @@ local core = require "moonssh.core"
 local dial = require "spec.support.dial"
 local server = require "spec.support.server"
 local ssh = require "moonssh"
+local waiting = require "spec.support.waiting"
 
 -- What a call raises, without the place in front.
 local function complaint(f, ...)
@@ -105,7 +106,11 @@ describe("connect's option", function()
 
    it("timeout names the stage that it ended in", function()
       local fd, port = assert(require "moonssh_testing".socket.listen("127.0.0.1", 0))
-      local err = failure{ to = "moon@127.0.0.1:" .. port, timeout = 0.1 }
+      local err = waiting.longer(function(timeout)
+         return failure{ to = "moon@127.0.0.1:" .. port, timeout = timeout }
+      end, function(err)
+         return err.stage == "identification"
+      end)
       assert.same({ "timeout", "identification" }, { err.code, err.stage })
       core.socket.close(fd)
       assert.same("resolve", failure{ to = "moon@localhost:1", timeout = -1 }.stage)

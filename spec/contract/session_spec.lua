@@ -5,6 +5,7 @@ local dial = require "spec.support.dial"
 local memory = require "spec.support.memory"
 local server = require "spec.support.server"
 local ssh = require "moonssh"
+local waiting = require "spec.support.waiting"
 
 -- What a call raises, without the place in front.
 local function complaint(f, ...)
@@ -168,18 +169,19 @@ describe("a timeout", function()
          { "channel_data", "read", function(session) return assert(session:exec("cat")):read("l", 0.02) end },
       }
       for _, case in ipairs(cases) do
-         local link = memory.connect{ server = deaf_to(case[1]) }
+         local link = memory.connect{ server = deaf_to(case[1]), session = { loop = waiting.clock() } }
          local result, err = case[3](link.session)
          assert.is_nil(result)
          assert.same({ "timeout", case[2] }, { err.code, err.stage })
          assert.is_nil(link.session.failure)
          link.session:close()
       end
-      local link = memory.connect{ login = false, server = deaf_to("userauth_request") }
+      local link = memory.connect{ login = false, server = deaf_to("userauth_request"),
+         session = { loop = waiting.clock() } }
       local _, err = link.session:auth_password("moon", "secret", 0.02)
       assert.same({ "timeout", "auth" }, { err.code, err.stage })
       local said = false
-      local session <close> = ssh.session{ callbacks = {
+      local session <close> = ssh.session{ loop = waiting.clock(), callbacks = {
          send = function(_, _, length) return length end,
          recv = function()
             local bytes = said and -ssh.EAGAIN or "SSH-2.0-silent\r\n"

@@ -6,7 +6,7 @@
 --    server:destination(), light.options{ … }                       for ssh.map and the like
 --
 -- What it runs: cat, echo TEXT, exit STATUS, sleep SECONDS TEXT, flood BYTES, hang, once TEXT (hangs the first time),
--- debug TEXT (sends SSH_MSG_DEBUG), vanish (the connection ends), and seen: the names of the signals that came, and how
+-- hung (how many texts that was so for), debug TEXT (sends SSH_MSG_DEBUG), vanish (the connection ends), and seen: the names of the signals that came, and how
 -- many channels are open.
 
 local process = require "spec.support.process"

@@ -89,14 +89,20 @@ end
 -- Goes on until its client gives it up.
 function commands.hang() end
 
-local seen = {}
+local seen, n_seen = {}, 0
 
 -- once TEXT: goes on as hang does, but when it is asked again it says the text.
 function commands.once(channel, text)
    if seen[text] then
       channel:write(text):finish(0)
+   else
+      seen[text], n_seen = true, n_seen + 1
    end
-   seen[text] = true
+end
+
+-- How many texts `once` has hung for.
+function commands.hung(channel)
+   channel:write(tostring(n_seen)):finish(0)
 end
 
 -- debug TEXT: sends SSH_MSG_DEBUG before it ends
