@@ -106,24 +106,61 @@ local function connect_again(state)
    return nil, err
 end
 
--- A session that is not known to be lost. Of several that find it lost, one connects.
-local function live(self)
+-- A session that is not known to be lost. Of several that find it lost, one connects. Gives the seconds that it took as
+-- well.
+local function live(self, timeout)
    local state = self._state
    local session = state.session
    if not is_lost(session) then
-      return session
+      return session, nil, 0
    end
    note_loss(self, session)
    local _ <close> = loop.bind(state.options.loop)
-   if not state.connecting then
+   if not state.connecting or state.connecting.closed then
       state.connecting = task.spawn(connect_again, state)
    end
-   local connecting = state.connecting
-   local result, err = connecting:wait()
-   if state.connecting == connecting then
-      state.connecting = nil
+   local connecting, began = state.connecting, loop.now()
+   local result, err = connecting:wait(timeout)
+   if state.closed then
+      return nil, errors.closed("the session")
+   elseif not connecting.closed then
+      return nil, errors.timeout("connect")
    end
-   return result, err
+   return result, err, loop.now() - began
+end
+
+local ends_in_timeout = { ping = true, rekey = true }
+
+-- The timeout that a call names, or the session's own, or nil.
+local function timeout_of(state, name, arguments)
+   local last = arguments[arguments.n]
+   local timeout
+   if type(last) == "table" then
+      timeout = last.timeout
+   elseif ends_in_timeout[name] then
+      timeout = last
+   end
+   if timeout == nil then
+      timeout = state.options.session_timeout
+   end
+   return math.type(timeout) and timeout == timeout and timeout or nil
+end
+
+-- The arguments with the time that connecting has taken off the timeout that they name.
+local function shortened(name, arguments, seconds)
+   local last = arguments[arguments.n]
+   local result = table.move(arguments, 1, arguments.n, 1, { n = arguments.n })
+   if ends_in_timeout[name] and math.type(last) then
+      result[result.n] = last - seconds
+   elseif type(last) == "table" and math.type(last.timeout) then
+      local options = {}
+      for key, value in pairs(last) do
+         options[key] = value
+      end
+      options.timeout = last.timeout - seconds
+      result[result.n] = options
+   end
+   return result
 end
 
 local Active = {
@@ -135,16 +172,18 @@ local Active = {
 
 -- Calls a method of the session, and keeps note of that meanwhile, and of a handle that it gives.
 local function relay(self, name, ...)
-   local session, err = live(self)
+   local state = self._state
+   local arguments = table.pack(...)
+   local session, err, seconds = live(self, timeout_of(state, name, arguments))
    if not session then
       return nil, err
    end
-   local state = self._state
    state.number = state.number + 1
-   local entry = { call = name, arguments = table.pack(...), session = session, active = true, number = state.number }
+   local entry = { call = name, arguments = arguments, session = session, active = true, number = state.number }
    state.calls[entry] = true
    local _ <close> = setmetatable({ entry = entry, calls = state.calls }, Active)
-   local results = table.pack(session[name](session, ...))
+   local given = seconds > 0 and shortened(name, arguments, seconds) or arguments
+   local results = table.pack(session[name](session, table.unpack(given, 1, given.n)))
    err = results[2]
    if is_lost(session) and not state.closed then
       local list = note_loss(self, session)

@@ -6,8 +6,8 @@
 --    server:destination(), light.options{ … }                       for ssh.map and the like
 --
 -- What it runs: cat, echo TEXT, exit STATUS, sleep SECONDS TEXT, flood BYTES, hang, once TEXT (hangs the first time),
--- hung (how many texts that was so for), debug TEXT (sends SSH_MSG_DEBUG), vanish (the connection ends), and seen: the names of the signals that came, and how
--- many channels are open.
+-- hung (how many texts that was so for), debug TEXT (sends SSH_MSG_DEBUG), vanish (the connection ends), and seen: the
+-- names of the signals that came, and how many channels are open.
 
 local process = require "spec.support.process"
 local ssh = require "moonssh"

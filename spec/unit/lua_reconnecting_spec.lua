@@ -5,6 +5,7 @@ local loop = require "moonssh.loop"
 local process = require "spec.support.process"
 local sockets = require "spec.support.sockets"
 local ssh = require "moonssh"
+local waiting = require "spec.support.waiting"
 
 describe("ssh.reconnecting", function()
    local server
@@ -46,7 +47,7 @@ describe("ssh.reconnecting", function()
          end,
       }
       local channel = assert(session:exec("cat"))
-      local waiting = ssh.spawn(function()
+      local hanging = ssh.spawn(function()
          return session:run("hang")
       end)
       while not next(session.session._channels, next(session.session._channels)) do
@@ -54,7 +55,7 @@ describe("ssh.reconnecting", function()
       end
       local result, err = session:run("vanish", { timeout = 60 })
       assert.same({ nil, "eof" }, { result, err.code })
-      assert.equal("eof", select(2, waiting:wait(60)).code)
+      assert.equal("eof", select(2, hanging:wait(60)).code)
       assert.equal(1, #losses)
       assert.equal("eof", losses[1][1])
       local calls = {}
@@ -81,6 +82,53 @@ describe("ssh.reconnecting", function()
          assert.equal(i .. "\n", tasks[i]:wait(60))
       end
       assert.equal(2, session.connects)
+   end)
+
+   it("comes back although the call that began to connect was cancelled", function()
+      local session <close> = connect()
+      for count = 2, 4 do
+         session:run("vanish")
+         local task = ssh.spawn(function()
+            return session:run("echo x")
+         end)
+         loop.sleep(0)
+         task:cancel()
+         waiting.await(function() return session.connects == count end, "the connection")
+         assert.equal("x\n", assert(session:run("echo x")).stdout)
+         assert.equal(count, session.connects)
+      end
+   end)
+
+   it("connects again for no longer than the call may take", function()
+      local lost = light.start()
+      local session <close> = assert(ssh.reconnecting(lost:destination(), light.options{ attempts = 1000000 }))
+      assert.is_nil(session:run("vanish"))
+      lost:stop()
+      for _, call in ipairs{
+         function() return session:run("echo x", { timeout = 0.02 }) end,
+         function() return session:ping(0.02) end,
+         function()
+            session.timeout = 0.02
+            return session:run("echo x")
+         end,
+      } do
+         local result, err = call()
+         assert.same({ nil, "timeout", "connect" }, { result, err.code, err.stage })
+      end
+   end)
+
+   it("is closed while it connects: the calls end", function()
+      local lost = light.start()
+      local session = assert(ssh.reconnecting(lost:destination(), light.options()))
+      session:run("vanish")
+      lost:stop()
+      local task = ssh.spawn(function()
+         return session:run("echo x")
+      end)
+      loop.sleep(0)
+      session:close()
+      local result, err = task:wait(60)
+      assert.same({ nil, "closed" }, { result, err.code })
    end)
 
    it("keeps callbacks, and what was set", function()
