@@ -12,6 +12,8 @@ local values = require "moonssh.config.values"
 local USER_FILE = "~/.ssh/config"
 local SYSTEM_FILE = "/etc/ssh/ssh_config"
 
+local MAX_IGNORE_LINES = 100
+
 ---@class moonssh.config
 ---@field paths string[] the files that were named, without those that they include
 local Config = { __name = "moonssh.config" }
@@ -24,6 +26,10 @@ local function check_unknown(file, patterns)
    for _, item in ipairs(file.items) do
       if item.name == "ignoreunknown" then
          patterns[#patterns + 1] = item.value
+         if #patterns > MAX_IGNORE_LINES then
+            return reader.line_error(item.path, item.line, ("ignoreunknown: there are more than %d of it"):format(
+               MAX_IGNORE_LINES))
+         end
       elseif item.unknown and not values.is_ignored(patterns[1] and table.concat(patterns, ","), item.unknown) then
          return reader.line_error(item.path, item.line,
             ("unknown keyword '%s'"):format(errors.escape(item.unknown, 80)))

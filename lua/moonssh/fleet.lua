@@ -43,7 +43,7 @@ local function hosts_of_file(path)
    end
    local hosts = {}
    for line in file:lines() do
-      local host = line:gsub("#.*", ""):match("^%s*(.-)%s*$")
+      local host = (line:match("^[^#]*"):match("%S.*") or ""):match("^.*%S") or ""
       if host ~= "" then
          hosts[#hosts + 1] = host
       end

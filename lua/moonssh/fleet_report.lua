@@ -44,7 +44,7 @@ function Report:add(index, host, result, err, seconds, attempts)
       index = index, host = host, result = result, err = err, seconds = seconds, attempts = attempts,
       ok = err == nil and (not command or result.ok),
       status = status_of(result, err),
-      output = command and (result.stdout .. result.stderr):gsub("%s+$", "") or "",
+      output = command and (result.stdout .. result.stderr):match("^.*%S") or "",
    }
    self.entries[index] = entry
    self.count = self.count + 1

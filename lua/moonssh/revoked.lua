@@ -26,7 +26,7 @@ local function in_text(text, core_key)
    local number = 0
    for line in (text .. "\n"):gmatch("([^\n]*)\n") do
       number = number + 1
-      line = line:match("^%s*(.-)%s*$")
+      line = line:match("^%s*(.*)$")
       if line ~= "" and line:sub(1, 1) ~= "#" then
          local type, encoded = line:match("^(%S+)%s+(%S+)")
          local blob = encoded and core.base64_decode(encoded)

@@ -85,7 +85,7 @@ function Copy:ended()
    if errors.is(signal) then
       return signal
    end
-   local text = self.stderr:match("^%s*(.-)%s*$")
+   local text = (self.stderr:match("%S.*") or ""):match("^.*%S") or ""
    if text ~= "" then
       return server_error(self.remote, text)
    end

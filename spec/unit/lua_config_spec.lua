@@ -358,6 +358,26 @@ Match canonical
       end)
    end)
 
+   -- What is read more than once for each of its characters would keep this spec busy for hours.
+   it("is done with long lines and many of them in one go", function()
+      local blanks = (" "):rep(1000000)
+      for text, complaint in pairs{
+         ["Port 22" .. blanks .. "x"] = "a value too many",
+         ["ProxyJump a" .. blanks .. "x"] = "not a destination",
+         ["SendEnv " .. ("A "):rep(1001)] = "more than 1000",
+         ["SendEnv " .. ("-A "):rep(300000)] = "more than 1000",
+         [("IgnoreUnknown x\n"):rep(60000)] = "more than 100",
+      } do
+         local err = refused(text)
+         assert.equal("io", err.code)
+         assert.is_truthy(err.message:find(complaint, 1, true), err.message:sub(1, 200))
+      end
+      assert.equal(23, lookup("Port 23" .. blanks).port)
+      assert.equal("a", lookup("ProxyJump a" .. blanks .. "# x").proxyjump)
+      local ignored = "IgnoreUnknown " .. ("x*,"):rep(300) .. "y*\n"
+      assert.equal(24, lookup(ignored .. ("Ybc 1\n"):rep(100000) .. "Port 24").port)
+   end)
+
    it("tells a wrong argument", function()
       local parsed = config("")
       assert.error_matches(function() parsed:lookup() end, "bad argument #1 to 'lookup'")

@@ -85,7 +85,7 @@ end
 ---@return string|nil keyword
 ---@return string|nil rest
 function lexer.line(line)
-   line = line:sub(1, 1) .. line:sub(2):gsub("[ \t\r\n\f]+$", "")
+   line = line:match("^.+[^ \t\r\n\f]") or line:sub(1, 1)
    local keyword, place = lexer.word(line, 1)
    if keyword == "" then
       keyword, place = lexer.word(line, place)

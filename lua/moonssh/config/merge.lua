@@ -7,6 +7,7 @@ local match = require "moonssh.match"
 local merge = {}
 
 local MAX_FILES = 100
+local MAX_VARIABLES = 1000
 
 function merge.first(slots, item)
    local value = slots[item.name]
@@ -43,11 +44,15 @@ function merge.env_names(slots, item)
       if name:sub(1, 1) ~= "-" then
          list[#list + 1] = name
       else
+         list.taken = (list.taken or 0) + 1
          for i = #list, 1, -1 do
             if match.pattern(name:sub(2), list[i]) then
                table.remove(list, i)
             end
          end
+      end
+      if #list > MAX_VARIABLES or (list.taken or 0) > MAX_VARIABLES then
+         return nil, ("%s: there are more than %d of it"):format(item.name, MAX_VARIABLES)
       end
    end
    slots[item.name] = list

@@ -354,7 +354,7 @@ end
 --- The hops of ProxyJump, the first one first: { user =, host =, port = } each; "none" for none.
 function values.jump(arguments, rest)
    consume(arguments)
-   local text = rest:gsub("^[ \t\r\n=]+", ""):gsub("#.*$", ""):gsub("[ \t]+$", "")
+   local text = rest:gsub("^[ \t\r\n=]+", ""):match("^[^#]*"):match("^.*[^ \t]") or ""
    if text:lower() == "none" then
       return "none"
    end
@@ -436,9 +436,22 @@ function values.traffic(arguments)
    return list
 end
 
+-- What was asked last: keywords that are not known come again and again.
+local asked = {}
+
 --- Whether a keyword is among those that IgnoreUnknown names.
 function values.is_ignored(patterns, keyword)
-   return patterns ~= nil and match.list(patterns, keyword) == "positive"
+   if patterns == nil then
+      return false
+   elseif asked.patterns ~= patterns then
+      asked = { patterns = patterns, answers = {} }
+   end
+   local answer = asked.answers[keyword]
+   if answer == nil then
+      answer = match.list(patterns, keyword) == "positive"
+      asked.answers[keyword] = answer
+   end
+   return answer
 end
 
 return values
