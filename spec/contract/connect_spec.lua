@@ -113,7 +113,19 @@ describe("connect's option", function()
       end)
       assert.same({ "timeout", "identification" }, { err.code, err.stage })
       core.socket.close(fd)
-      assert.same("resolve", failure{ to = "moon@localhost:1", timeout = -1 }.stage)
+      local resolve, near, far = core.resolve, core.socket.pair()
+      core.resolve = function() -- the real one may know a name at once
+         return {
+            fd = function() return near end,
+            result = function() return nil, "again" end,
+            close = function() end,
+         }
+      end
+      err = failure{ to = "moon@web1:1", timeout = 0.01 }
+      core.resolve = resolve
+      assert.same({ "timeout", "resolve" }, { err.code, err.stage })
+      core.socket.close(near)
+      core.socket.close(far)
       assert.same("connect", failure{ timeout = 0 }.stage)
    end)
 

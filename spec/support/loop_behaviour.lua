@@ -366,7 +366,7 @@ local function has_behaviour(_ENV, adapter, inside) -- luacheck: ignore
       end)
       assert.same({ nil, "timeout", "identification" }, { session, err.code, err.stage })
       core.socket.close(listener)
-      assert.same({ nil, "refused" }, { code_of(ssh.connect("moon@127.0.0.1:" .. port, light.options())) })
+      assert.same({ nil, "refused" }, { code_of(ssh.connect("moon@127.0.0.1:1", light.options())) })
    end)
 
    works("ends the calls on a session that is closed, and on one that is lost", function()
