@@ -75,10 +75,12 @@ static ssh_session login(char **argv)
     ssh_session session = ssh_new();
     ssh_key key = NULL;
     int port = (int)strtol(argv[2], NULL, 10);
+    int nodelay = 1; /* else each write waits for a delayed acknowledgement */
 
     check(session != NULL, "ssh_new");
     (void)ssh_options_set(session, SSH_OPTIONS_HOST, argv[1]);
     (void)ssh_options_set(session, SSH_OPTIONS_PORT, &port);
+    (void)ssh_options_set(session, SSH_OPTIONS_NODELAY, &nodelay);
     (void)ssh_options_set(session, SSH_OPTIONS_USER, argv[3]);
     (void)ssh_options_set(session, SSH_OPTIONS_CIPHERS_C_S, argv[5]);
     (void)ssh_options_set(session, SSH_OPTIONS_CIPHERS_S_C, argv[5]);
