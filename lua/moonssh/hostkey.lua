@@ -217,6 +217,18 @@ local function address_error(context, known)
    end
 end
 
+-- What is known of the key. As for ssh, a server at another port of a host of which nothing is known there may show the
+-- key that the host is known by.
+local function look_up(context, known)
+   local verdict, line, path, complaint = known:check(context.host, context.port, context.key,
+      context.trust.ca_algorithms)
+   if verdict == "unknown" and not complaint and context.port ~= DEFAULT_PORT then
+      local plain = known:check(context.host, DEFAULT_PORT, context.key, context.trust.ca_algorithms)
+      verdict = plain == "match" and plain or verdict
+   end
+   return verdict, line, path, complaint
+end
+
 local function decide(context, options, limit)
    local policy = options.host_keys or "strict"
    if is_fingerprint(policy) then
@@ -229,8 +241,7 @@ local function decide(context, options, limit)
    if not known then
       return nil, err
    end
-   local verdict, line, path, complaint = known:check(context.host, context.port, context.key,
-      context.trust.ca_algorithms)
+   local verdict, line, path, complaint = look_up(context, known)
    if verdict == "revoked" then
       return nil, verdict_error(context, known, verdict, line, path)
    elseif type(policy) == "function" then

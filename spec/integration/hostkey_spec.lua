@@ -79,8 +79,21 @@ describe("the host key of sshd", function()
       accepted{ known_hosts = { folder:path("missing"), known(names .. " " .. line) } }
    end)
 
+   it("is accepted by the name alone where nothing is known of the port, as by ssh", function()
+      accepted{ known_hosts = known(sshd.host .. " " .. sshd.host_keys.ed25519) }
+      local path = known(sshd.host .. " " .. sshd.host_keys.ed25519)
+      accepted{ known_hosts = path, host_keys = "accept-new" }
+      assert.equal(sshd.host .. " " .. sshd.host_keys.ed25519 .. "\n", folder:read("known_hosts"))
+      local other = words(keys.public("ed25519", "other"))
+      refused({ known_hosts = known(sshd.host .. " " .. other) }, "host_key_unknown")
+      refused({ known_hosts = known(names .. " " .. other, sshd.host .. " " .. sshd.host_keys.ed25519) },
+         "host_key_changed")
+      refused({ known_hosts = known("@revoked " .. names .. " " .. sshd.host_keys.ed25519,
+         sshd.host .. " " .. sshd.host_keys.ed25519) }, "host_key_revoked")
+   end)
+
    it("is unknown without a line for it", function()
-      local path = known("[127.0.0.2]:22 " .. sshd.host_keys.ed25519, "127.0.0.1 " .. sshd.host_keys.ed25519)
+      local path = known("[127.0.0.2]:22 " .. sshd.host_keys.ed25519, "127.0.0.2 " .. sshd.host_keys.ed25519)
       local err = refused({ known_hosts = path }, "host_key_unknown")
       assert.equal(fingerprint("ed25519"), err.fingerprint)
       assert.is_truthy(err.message:find(fingerprint("ed25519"), 1, true))
