@@ -323,6 +323,8 @@ function session:channel_from_fd(ch, fd) end
 function session:channel_eof(ch) end
 function session:channel_close(ch) end
 function session:channel_release(ch) end
+--- How many channels there are, those among them that wait for the peer to close them although their handle is given back.
+function session:channels() end
 --- Bytes kept for a stream; up to `max` of them as a string (nil when there are none); the offset (from 1) of a byte value in them from `from` on, or nil.
 function session:channel_kept(ch, stream) end
 function session:channel_take(ch, stream, max) end

@@ -138,6 +138,14 @@ static int session_channel_release(lua_State *L)
     return 1;
 }
 
+static int session_channels(lua_State *L)
+{
+    const mssh_lua_session *self = mssh_lua_session_check(L);
+
+    lua_pushinteger(L, mssh_connection_n_channels(connection_of(self)));
+    return 1;
+}
+
 static int session_channel_kept(lua_State *L)
 {
     const mssh_lua_session *self = mssh_lua_session_check(L);
@@ -301,6 +309,7 @@ const luaL_Reg mssh_lua_session_channel_methods[] = {
     {"channel_eof", session_channel_eof},
     {"channel_close", session_channel_close},
     {"channel_release", session_channel_release},
+    {"channels", session_channels},
     {"channel_kept", session_channel_kept},
     {"channel_take", session_channel_take},
     {"channel_find", session_channel_find},

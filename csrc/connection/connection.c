@@ -195,6 +195,11 @@ static int dispatch(mssh_connection *connection, mssh_slice payload, mssh_connec
     return err;
 }
 
+uint32_t mssh_connection_n_channels(const mssh_connection *connection)
+{
+    return connection->n_used;
+}
+
 int mssh_connection_handle(mssh_connection *connection, mssh_slice payload, mssh_connection_event *event)
 {
     mssh_connection_event meaning = {.type = MSSH_CONNECTION_NONE};

@@ -82,6 +82,11 @@ mssh_connection *mssh_connection_new(mssh_mem *mem, const mssh_outbox *outbox,
 /* Frees it with all its channels; sends nothing. NULL is fine. */
 void mssh_connection_free(mssh_connection *connection);
 
+/* Channels that are not at their end yet: until both sides have closed it, one counts, also without its
+ * handle.
+ */
+uint32_t mssh_connection_n_channels(const mssh_connection *connection);
+
 /* Handles one payload from the peer (message 80..127); *event says what it means. MSSH_ERR_PROTOCOL, recorded
  * in the failure, for what is out of form or out of place: unknown channel, window overrun, data over the
  * packet limit, … */
