@@ -3,8 +3,10 @@
 
 local core = require "moonssh.core"
 local errors = require "moonssh.errors"
+local forward = require "moonssh.forward"
 local loop = require "moonssh.loop"
 local net = require "moonssh.net"
+local pump = require "moonssh.pump"
 
 local HELLO, VERSION = 1, 4
 local PROXY, PROXY_ANSWER = 0x1000000f, 0x8000000f
@@ -13,6 +15,9 @@ local REQUEST_ID = 1
 
 -- Longest message that is read of a master.
 local MAX_MESSAGE = 64 * 1024
+
+-- So long the ends of channels are waited for.
+local LEAVE = 2
 
 local control = {}
 
@@ -103,6 +108,22 @@ function control.open(path, deadline)
    end
    guard.fd = nil
    return fd
+end
+
+local function has_left(session)
+   return session._core:channels() == 0
+end
+
+--- Closes what a session has on the connection. A master may end, with all its sessions, when a client goes whose
+--- channels are not at their end: they are brought there first, where this may wait.
+function control.take_leave(session)
+   forward.cancel_all(session)
+   for _, channel in pairs(session._channels) do
+      channel:close()
+   end
+   if not session.failure and not has_left(session) then
+      pcall(pump.run_until, session, has_left, session._loop.now() + LEAVE, "open", session, session)
+   end
 end
 
 return control

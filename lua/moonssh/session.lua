@@ -488,31 +488,12 @@ end
 
 -- The end ------------------------------------------------------------------------------------------------------------
 
--- So long the ends of channels over a ControlMaster are waited for.
-local LEAVE = 2
-
-local function has_left(self)
-   return self._core:channels() == 0
-end
-
--- OpenSSH's ControlMaster may end, with all its sessions, when a client goes whose channels are not at their end: they
--- are brought there first, where this may wait.
-local function take_leave(self)
-   forward.cancel_all(self)
-   for _, channel in pairs(self._channels) do
-      channel:close()
-   end
-   if not self.failure and not has_left(self) then
-      pcall(pump.run_until, self, has_left, self._loop.now() + LEAVE, "open", self, self)
-   end
-end
-
 --- Closes it: says goodbye as far as the transport takes it now, and ends every call that waits. Its socket is closed
 --- if the library has opened it.
 function Session:close()
    if not self.closed then
       if self._attached and not self._inline then
-         take_leave(self)
+         require "moonssh.control".take_leave(self)
       end
       self.closed = true
       if not self._inline then
