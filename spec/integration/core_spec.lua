@@ -96,6 +96,8 @@ describe("the core against sshd", function()
          parts[i] = i
       end
       parts[#parts + 1] = ""
+      assert.same({}, { client.session:failure() })
+      assert.equal(#table.concat(parts, "\n"), #out)
       assert.is_true(out == table.concat(parts, "\n"))
       assert.is_true(client.session:info().rekeys > 5)
    end)

@@ -11,7 +11,7 @@ local tmp = require "spec.support.tmp"
 local waiting = require "spec.support.waiting"
 
 local MIB = 1024 * 1024
-local SIZE = 3 * MIB + 12345
+local SIZE = 12 * MIB + 12345
 
 local function sh(script)
    return process.check{ "sh", "-c", script }
