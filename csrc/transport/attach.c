@@ -2,43 +2,15 @@
  * are neither padded nor protected, and what concerns the connection below is none of our business. */
 #include "transport/state.h"
 
-#include "wire/writer.h"
-
-static int peek(mssh_seal *seal, uint32_t seq, uint8_t *packet, uint32_t *length)
-{
-    (void)seal;
-    (void)seq;
-    *length = mssh_load_u32(packet);
-    return 0;
-}
-
-static int nothing(mssh_seal *seal, uint32_t seq, uint8_t *packet, size_t length)
-{
-    (void)seal;
-    (void)seq;
-    (void)packet;
-    (void)length;
-    return 0;
-}
-
-static void bare_free(mssh_seal *seal)
-{
-    mssh_free(seal->mem, seal, sizeof *seal);
-}
-
-static const mssh_seal_ops ops = {peek, nothing, nothing, nothing, NULL, bare_free};
-
+/* As before the first NEWKEYS, but without the padding. */
 static mssh_seal *bare_new(mssh_mem *mem)
 {
-    mssh_seal *seal = mssh_alloc(mem, sizeof *seal);
+    mssh_seal *seal = mssh_seal_clear_new(mem);
 
-    if (seal == NULL)
-        return NULL;
-    seal->ops = &ops;
-    seal->mem = mem;
-    seal->block_len = 1;
-    seal->head_len = 4;
-    seal->unpadded = true;
+    if (seal != NULL) {
+        seal->block_len = 1;
+        seal->unpadded = true;
+    }
     return seal;
 }
 
