@@ -49,7 +49,6 @@ int mssh_pkey_dsa_build(const mssh_pkey_row *row, const mssh_slice *parts, bool 
 {
     size_t n_parts = with_private ? row->n_parts : row->n_public;
     BIGNUM *numbers[N_NUMBERS] = {NULL};
-    OSSL_PARAM_BLD *builder = NULL;
     EVP_PKEY *made = NULL;
     int rc = MSSH_ERR_KEY_FORMAT;
 
@@ -61,19 +60,12 @@ int mssh_pkey_dsa_build(const mssh_pkey_row *row, const mssh_slice *parts, bool 
     }
     if (!public_is_sane(numbers) || (with_private && !matches(numbers)))
         goto out;
-    builder = OSSL_PARAM_BLD_new();
-    if (builder == NULL)
-        goto out;
-    for (size_t i = 0; i < n_parts; i++)
-        if (OSSL_PARAM_BLD_push_BN(builder, names[i], numbers[i]) != 1)
-            goto out;
-    made = mssh_pkey_from_params(row->type, builder, with_private);
+    made = mssh_pkey_from_numbers(row->type, names, numbers, n_parts, with_private);
     if (made != NULL) {
         *evp = made;
         rc = 0;
     }
 out:
-    OSSL_PARAM_BLD_free(builder);
     for (size_t i = 0; i < N_NUMBERS; i++)
         BN_clear_free(numbers[i]);
     return rc;

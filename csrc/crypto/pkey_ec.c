@@ -23,6 +23,21 @@ EVP_PKEY *mssh_pkey_from_params(const char *type, OSSL_PARAM_BLD *builder, bool 
     return evp;
 }
 
+EVP_PKEY *mssh_pkey_from_numbers(const char *type, const char *const *names, BIGNUM *const *numbers, size_t n,
+                                 bool with_private)
+{
+    OSSL_PARAM_BLD *builder = OSSL_PARAM_BLD_new();
+    EVP_PKEY *made = NULL;
+    size_t i = 0;
+
+    while (builder != NULL && i < n && OSSL_PARAM_BLD_push_BN(builder, names[i], numbers[i]) == 1)
+        i++;
+    if (builder != NULL && i == n)
+        made = mssh_pkey_from_params(type, builder, with_private);
+    OSSL_PARAM_BLD_free(builder);
+    return made;
+}
+
 int mssh_pkey_append_bn(const EVP_PKEY *evp, const char *param, size_t len, mssh_buf *bytes)
 {
     BIGNUM *value = NULL;

@@ -53,6 +53,10 @@ int mssh_pkey_import(mssh_mem *mem, const EVP_PKEY *evp, mssh_pkey **key);
 /* Makes an EVP key of `type` from parameters. NULL when OpenSSL refuses them. */
 EVP_PKEY *mssh_pkey_from_params(const char *type, OSSL_PARAM_BLD *builder, bool with_private);
 
+/* The same from `n` numbers and their names; none of them is taken over. */
+EVP_PKEY *mssh_pkey_from_numbers(const char *type, const char *const *names, BIGNUM *const *numbers, size_t n,
+                                 bool with_private);
+
 /* Appends a number parameter, padded to `len` bytes (0: as long as it is). */
 int mssh_pkey_append_bn(const EVP_PKEY *evp, const char *param, size_t len, mssh_buf *bytes);
 

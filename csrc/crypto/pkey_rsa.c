@@ -93,26 +93,19 @@ static bool read_numbers(const mssh_slice *parts, size_t n_parts, BIGNUM **numbe
 int mssh_pkey_rsa_build(const mssh_pkey_row *row, const mssh_slice *parts, bool with_private, EVP_PKEY **evp)
 {
     BIGNUM *numbers[N_NUMBERS] = {NULL};
-    OSSL_PARAM_BLD *builder = NULL;
     EVP_PKEY *made = NULL;
     int rc = MSSH_ERR_KEY_FORMAT;
 
     if (!read_numbers(parts, with_private ? row->n_parts : row->n_public, numbers) ||
         !public_is_sane(numbers) || (with_private && !complete(numbers)))
         goto out;
-    builder = OSSL_PARAM_BLD_new();
-    if (builder == NULL)
-        goto out;
-    for (size_t i = 0; i < (with_private ? (size_t)N_NUMBERS : row->n_public); i++)
-        if (OSSL_PARAM_BLD_push_BN(builder, names[i], numbers[i]) != 1)
-            goto out;
-    made = mssh_pkey_from_params(row->type, builder, with_private);
+    made = mssh_pkey_from_numbers(row->type, names, numbers, with_private ? (size_t)N_NUMBERS : row->n_public,
+                                  with_private);
     if (made != NULL) {
         *evp = made;
         rc = 0;
     }
 out:
-    OSSL_PARAM_BLD_free(builder);
     for (size_t i = 0; i < N_NUMBERS; i++)
         BN_clear_free(numbers[i]);
     return rc;
