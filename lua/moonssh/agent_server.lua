@@ -293,6 +293,15 @@ local function cut_off(self)
    end
 end
 
+-- What serving comes to when the channel, or the session, fails under it. That one of the sides has closed it is how it
+-- ends.
+local function ended(err)
+   if err.code == "closed" then
+      return true
+   end
+   return nil, err
+end
+
 function Server:run()
    while true do
       take(self)
@@ -302,7 +311,7 @@ function Server:run()
       elseif first and first.answered then
          local ok, err = self.channel:_write(string.pack(">s4", shift(self).answered))
          if not ok then
-            return nil, err
+            return ended(err)
          end
       elseif not first and (self.broken or has_ended(self)) then
          local err = self.broken or cut_off(self)
@@ -310,7 +319,7 @@ function Server:run()
       else
          local ok, err = wait(self)
          if not ok then
-            return nil, err
+            return ended(err)
          end
       end
    end
@@ -330,7 +339,7 @@ function Server:__close()
    self.channel:close()
 end
 
---- Serves the agent protocol on a channel until the peer ends it, and closes the channel.
+--- Serves the agent protocol on a channel until one of the sides ends it, and closes the channel.
 ---@param session moonssh.session
 ---@param channel moonssh.channel
 ---@return true|nil
@@ -356,7 +365,7 @@ function agent_server.serve(session, channel)
 end
 
 --- Serves the agent protocol on a channel: for use within an authagent handler. It returns when the peer has ended the
---- connection, and closes the channel.
+--- connection, or this side has closed the session, and closes the channel.
 ---@param session moonssh.session
 ---@param channel moonssh.channel
 ---@return true|nil

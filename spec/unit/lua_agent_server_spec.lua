@@ -357,9 +357,7 @@ describe("an agent served from Lua", function()
          local peer = link:serve():write(frame(sign_request("b", "one")))
          waiting.await(function() return gates.one end, "the handler")
          session:close()
-         local ok, err = peer.task:wait()
-         assert.is_nil(ok)
-         assert.equal("closed", err.code)
+         assert.is_true(peer.task:wait())
          release("one")
          loop.sleep(0)
          assert.same({}, reported)
@@ -477,6 +475,23 @@ describe("an agent served from Lua", function()
          local peer = link:serve()
          peer.remote:write(("x"):rep(3 * 1024 * 1024), 1)
          assert.equal(listed, peer:ask(IDENTITIES))
+      end)
+
+      it("has served to the end when the session is closed, whatever it was at", function()
+         local ends = {
+            function() session:close() end,
+            function() assert(session:disconnect(11, "bye")) end,
+         }
+         for i, close in ipairs(ends) do
+            for _, sent in ipairs{ "", "\0\0\0", frame(IDENTITIES) } do
+               local peer = link:serve():write(sent)
+               loop.sleep(0)
+               close()
+               assert.same({ true, n = 1 }, table.pack(peer.task:wait()), ("%d after %d bytes"):format(i, #sent))
+               link = agent_peer.connect()
+               session = link.session
+            end
+         end
       end)
 
       it("cancelled leaves nothing behind", function()
