@@ -1,4 +1,4 @@
-/* Private keys in PEM: PKCS#8 (RFC 5958), PKCS#1 (RFC 8017), SEC1 (RFC 5915). */
+/* Private keys in PEM: PKCS#8 (RFC 5958), PKCS#1 (RFC 8017), SEC1 (RFC 5915), OpenSSL's DSA. */
 #include "crypto/pkey_ops.h"
 
 #include "base/error.h"
@@ -190,7 +190,7 @@ out:
     return rc;
 }
 
-/* PKCS#1 and SEC1, of the type that the label names. */
+/* PKCS#1, SEC1 and OpenSSL's DSA, of the type that the label names. */
 static int read_traditional(mssh_mem *mem, pem_block *block, int type, mssh_slice passphrase, mssh_pkey **key)
 {
     EVP_CIPHER_INFO info;
@@ -229,6 +229,8 @@ static int read_block(mssh_mem *mem, pem_block *block, mssh_slice passphrase, ms
         return read_traditional(mem, block, EVP_PKEY_RSA, passphrase, key);
     if (mssh_slice_is(label, "EC PRIVATE KEY"))
         return read_traditional(mem, block, EVP_PKEY_EC, passphrase, key);
+    if (mssh_slice_is(label, "DSA PRIVATE KEY"))
+        return read_traditional(mem, block, EVP_PKEY_DSA, passphrase, key);
     return MSSH_ERR_UNSUPPORTED;
 }
 

@@ -231,6 +231,17 @@ static int parse_pem(mssh_mem *mem, mssh_slice text, mssh_slice passphrase, mssh
     }
 }
 
+/* Whether a line is "-----BEGIN … KEY-----". */
+static bool begins_key(mssh_slice line)
+{
+    static const char end[] = " KEY-----";
+    size_t len = sizeof end - 1;
+
+    line = trimmed(line);
+    return starts_with(line, "-----BEGIN ") && line.len >= len &&
+           mssh_slice_is(mssh_slice_of(line.data + line.len - len, len), end);
+}
+
 /* `text` begins with a line "-----BEGIN …". */
 static int parse_armoured(mssh_mem *mem, mssh_slice text, mssh_slice passphrase, mssh_key **key,
                           mssh_failure *failure)
@@ -265,9 +276,9 @@ int mssh_key_parse_file(mssh_mem *mem, mssh_slice text, mssh_slice passphrase, m
         return mssh_fail(failure, MSSH_ERR_KEY_FORMAT, 0, "not a key: too long for one");
     if (starts_with(text, "PuTTY-User-Key-File-"))
         return mssh_ppk_parse(mem, text, passphrase, key, failure);
-    /* Text may stand before an armour. */
+    /* Text may stand before an armour, and other armour: openssl writes the parameters of a curve there. */
     while (mssh_file_next_line(&rest, &line)) {
-        if (starts_with(line, "-----BEGIN ")) {
+        if (begins_key(line)) {
             mssh_slice armoured = mssh_slice_of(line.data, (size_t)(text.data + text.len - line.data));
             int rc = parse_armoured(mem, armoured, passphrase, key, failure);
             mssh_wipe_stack();

@@ -155,7 +155,36 @@ describe("a private key file", function()
       end
    end)
 
-   it("of DSA is read in OpenSSH's format, and signs as its public half says", function()
+   it("loads behind other armour, such as the parameters that openssl writes before an EC key", function()
+      local folder <close> = tmp.dir()
+      process.check{ "openssl", "ecparam", "-name", "prime256v1", "-genkey", "-out", folder:path "ec" }
+      assert.matches("^%-%-%-%-%-BEGIN EC PARAMETERS%-%-%-%-%-\n", folder:read("ec"))
+      process.check{ "chmod", "600", folder:path "ec" }
+      local type, encoded = process.check{ "ssh-keygen", "-y", "-f", folder:path "ec" }:match("^(%S+) (%S+)")
+      local key = assert(keys.parse_file(folder:read("ec")))
+      assert.same({ type, encoded }, { key:type(), keys.base64_encode(key:blob()) })
+   end)
+
+   it("of DSA is read in every format", function()
+      local folder <close> = tmp.dir()
+      keygen.make(folder, "dsa", { type = "dsa" })
+      local blob = select(2, public_of(folder, "dsa"))
+      for _, format in ipairs{ "RFC4716", "PEM", "PKCS8" } do
+         for _, passphrase in ipairs{ "", "secret" } do
+            folder:write("copy", folder:read("dsa"), "600")
+            process.check{ "ssh-keygen", "-q", "-p", "-a", "1", "-m", format, "-P", "", "-N", passphrase, "-f",
+               folder:path "copy" }
+            local key = assert(keys.parse_file(folder:read("copy"), passphrase))
+            assert.same({ "ssh-dss", 1024, true }, { key:type(), key:bits(), key:private() })
+            assert.equal(blob, key:blob())
+            if passphrase ~= "" then
+               assert.equal("passphrase", select(2, keys.parse_file(folder:read("copy"), "wrong")))
+            end
+         end
+      end
+   end)
+
+   it("of DSA signs as its public half says", function()
       local folder <close> = tmp.dir()
       keygen.make(folder, "dsa", { type = "dsa" })
       local key = assert(keys.parse_file(folder:read("dsa")))
@@ -183,8 +212,7 @@ describe("a private key file", function()
          assert.equal("key_format", code)
          assert.matches(pattern, message)
       end
-      keygen.make(folder, "dsa", { type = "dsa", format = "PEM" })
-      refused(folder:read("dsa"), "^private key of a kind not supported")
+      keygen.make(folder, "dsa", { type = "dsa" })
       refused("ssh-old " .. folder:read("dsa.pub"):match(" (%S+)"), "")
       for _, row in ipairs{ { "-algorithm", "ED448" }, { "-algorithm", "RSA-PSS", "-pkeyopt", "rsa_keygen_bits:2048" },
          { "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:secp256k1" } } do
