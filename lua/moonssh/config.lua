@@ -114,12 +114,31 @@ function Config:lookup(host, options)
    if host == "" or host:find("[%z\1-\31\127]") then
       args.bad("lookup", 1, "not the name of a host")
    end
-   return lookup.run(self._files, host, options, options.timeout and loop.now() + options.timeout)
+   local found, err = lookup.run(self._files, host, options, options.timeout and loop.now() + options.timeout)
+   if not found then
+      return nil, err
+   end
+   return found
 end
 
---- As `lookup`, with a deadline in place of a timeout.
+--- As `lookup`, with a deadline in place of a timeout; in `_from` is where the values come from.
 function Config:_lookup(host, given, deadline)
-   return lookup.run(self._files, host, given, deadline)
+   local found, from = lookup.run(self._files, host, given, deadline)
+   if not found then
+      return nil, from
+   end
+   found._from = from
+   return found
+end
+
+--- What is wrong with a value that `_lookup` has given, with the file and the line that it is from.
+---@param found table
+---@param keyword string
+---@param message string
+---@return moonssh.error
+function config.complaint(found, keyword, message)
+   local item = found._from and found._from[keyword]
+   return item and reader.line_error(item.path, item.line, message) or errors.new("io", "ssh_config: " .. message)
 end
 
 return config

@@ -393,9 +393,13 @@ end
 
 -- The entries with a key that is known of a host and not revoked: { path =, line =, type =, blob = }.
 function KnownHosts:_known(host, port)
-   local known = {}
-   for _, entry in ipairs(entries_of(self, name_of(host, port), false)) do
-      if not entry.marker then
+   local known, revoked = {}, {}
+   local entries = entries_of(self, name_of(host, port), false)
+   for _, entry in ipairs(entries) do
+      revoked[entry.blob] = revoked[entry.blob] or entry.marker == "revoked"
+   end
+   for _, entry in ipairs(entries) do
+      if not entry.marker and not revoked[entry.blob] then
          known[#known + 1] = entry
       end
    end

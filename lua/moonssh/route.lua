@@ -4,6 +4,7 @@
 --- program (ProxyCommand), or a connection of our own. What was opened for it is noted in the attempt: `fd`, `channel`,
 --- and `companions`, sessions and programs that end with the session.
 
+local config = require "moonssh.config"
 local core = require "moonssh.core"
 local destinations = require "moonssh.destination"
 local errors = require "moonssh.errors"
@@ -41,16 +42,14 @@ end
 
 -- --- through sessions
 
--- A target's name for those who look for circles.
+-- A target's name for those who look for circles: what ssh_config is asked with. Several names may lead to one place.
 local function place_of(target)
-   return ("%s@%s:%d"):format(target.user, target.host, target.port)
+   return ("%s@%s:%d"):format(target.user, target.original, target.port)
 end
 
 -- What a hop is told beside ssh_config, and what it falls back to where that is silent: where keys and trust are kept
 -- may be the same for all, but no password goes to another host than it is for.
-local function hop_options(options, target, via)
-   local path = table.move(options._path or {}, 1, #(options._path or {}), 1, {})
-   path[#path + 1] = place_of(target)
+local function hop_options(options, path, via)
    local fallback = {}
    for _, name in ipairs{ "identity", "identities_only", "certificate", "passphrase", "agent", "known_hosts" } do
       fallback[name] = options[name]
@@ -79,9 +78,10 @@ end
 -- Goes from hop to hop. A session of the caller's may be the first one; it stays open.
 local function jump(attempt, hops, target, options, limit)
    local via = type(hops[1]) == "table" and hops[1] or nil
+   local path = hops.path or options._path or {}
    for i = via and 2 or 1, #hops do
       local parsed = destinations.parse(hops[i])
-      local session, err = attempt.establish(parsed, hop_options(options, target, via), limit)
+      local session, err = attempt.establish(parsed, hop_options(options, path, via), limit)
       if not session then
          return nil, hop_error(err, hops[i])
       end
@@ -91,35 +91,37 @@ local function jump(attempt, hops, target, options, limit)
    return dial(attempt, via, target, limit)
 end
 
--- The hops of ssh_config, with their tokens replaced. nil, err
-local function hops_of(text, target)
-   local hops = {}
-   for one in text:gmatch("[^,]+") do
-      local hop, complaint = tokens.expand(one, target.tokens)
-      if hop then
-         local parsed
-         parsed, complaint = destinations.parse(hop)
-         hop = parsed and hop
-      end
-      if not hop then
-         return nil, errors.new("io", ("ProxyJump: '%s': %s"):format(errors.escape(one, 80), complaint))
-      end
-      hops[#hops + 1] = hop
-   end
-   return hops
-end
-
--- Whether the way to a target leads over the target itself.
-local function circle_error(target, options)
-   local path, place = options._path or {}, place_of(target)
-   local is_circle = #path >= MAX_DEPTH
+-- The way to a target as ssh_config has it so far, with the target: what leads over a name twice goes on for ever.
+local function path_to(target, options)
+   local path = table.move(options._path or {}, 1, #(options._path or {}), 1, {})
+   local place, is_circle = place_of(target), #path >= MAX_DEPTH
    for _, one in ipairs(path) do
       is_circle = is_circle or one == place
    end
+   path[#path + 1] = place
    if is_circle then
-      return errors.new("io", ("ProxyJump leads in a circle: %s, %s"):format(
-         errors.escape(table.concat(path, ", ")), errors.escape(place)))
+      return nil, ("ProxyJump leads in a circle: %s"):format(errors.escape(table.concat(path, ", ")))
    end
+   return path
+end
+
+-- The hops of ssh_config, with their tokens replaced, and in `path` where they lead to. nil, complaint
+local function hops_of(text, target, options)
+   local hops = {}
+   for one in text:gmatch("[^,]+") do
+      local hop, complaint = tokens.expand(one, target.tokens)
+      local parsed
+      if hop then
+         parsed, complaint = destinations.parse(hop)
+      end
+      if not parsed then
+         return nil, ("ProxyJump: '%s': %s"):format(errors.escape(one, 80), complaint)
+      end
+      hops[#hops + 1] = hop
+   end
+   local path, complaint = path_to(target, options)
+   hops.path = path
+   return path and hops, complaint
 end
 
 -- --- through a program
@@ -200,9 +202,9 @@ local function choose(target, options)
    elseif hops or command then
       return hops, command
    elseif found.proxyjump then
-      local err
-      hops, err = hops_of(found.proxyjump, target)
-      return hops, nil, err
+      local complaint
+      hops, complaint = hops_of(found.proxyjump, target, options)
+      return hops, nil, complaint and config.complaint(found, "proxyjump", complaint)
    end
    return nil, found.proxycommand
 end
@@ -220,7 +222,6 @@ function route.open(attempt, target, options, limit)
    end
    target.tokens = token_values(target)
    local hops, command, err = choose(target, options)
-   err = err or circle_error(target, options)
    if err then
       return nil, err
    elseif options._via then

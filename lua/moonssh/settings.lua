@@ -53,8 +53,8 @@ local function algorithms_of(given, found)
       local text = found[keyword]
       local list = text and not (given and given[kind]) and known_names(kind, text)
       if type(list) == "table" and not list[1] then
-         return nil, errors.new("unsupported", ("none of the %s of ssh_config is known here: %s"):format(keyword,
-            errors.escape(text)))
+         return nil, errors.with(config.complaint(found, keyword, ("%s: none of them is known here: %s"):format(keyword,
+            errors.escape(text))), { code = "unsupported" })
       end
       lists[kind] = list or nil
    end
@@ -276,12 +276,13 @@ end
 -- Why what the files make of the destination is none, or nil.
 local function complaint_about(found)
    if found.refuseconnection then
-      return errors.new("refused", "ssh_config: RefuseConnection: " .. errors.escape(found.refuseconnection, 400))
+      return errors.with(config.complaint(found, "refuseconnection", "RefuseConnection: "
+         .. errors.escape(found.refuseconnection, 400)), { code = "refused" })
    end
    local host, user = destinations.complaint("host", found.hostname), found.user and
       destinations.complaint("user", found.user)
    if host or user then
-      return errors.new("io", ("ssh_config: %s: '%s'"):format(host or user,
+      return config.complaint(found, host and "hostname" or "user", ("%s: '%s'"):format(host or user,
          errors.escape(host and found.hostname or found.user, 80)))
    elseif not found.user then
       return errors.new("io", "the login name of this process is not known")

@@ -352,6 +352,8 @@ describe("connect with ssh_config", function()
    it("goes nowhere where RefuseConnection says so", function()
       local err = refused("RefuseConnection \"gone for good\"\n")
       assert.same({ "refused", true }, { err.code, err.message:find("gone for good", 1, true) ~= nil })
+      assert.equal(1, err.line)
+      assert.equal(("%s line 1: RefuseConnection: gone for good"):format(err.path), err.message)
    end)
 
    it("connects with the family and from the address that the file says", function()

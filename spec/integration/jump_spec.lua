@@ -96,6 +96,22 @@ describe("a server", function()
       end)
    end)
 
+   describe("behind itself", function()
+      it("is reached by other names for the same place", function()
+         local path = config(host(1), (host(1, "ProxyJump h1"):gsub("Host h1", "Host again")),
+            (host(1, "ProxyJump h1,again"):gsub("Host h1", "Host once_more")))
+         for _, name in ipairs{ "again", "once_more" } do
+            local session <close> = assert(connect(name, { config = path }))
+            assert.equal("hello\n", assert(session:run("echo hello")).stdout)
+         end
+      end)
+
+      it("is reached by the option jump, whatever it is called", function()
+         local session <close> = assert(connect("h1", { config = config(host(1)), jump = "h1" }))
+         assert.equal("hello\n", assert(session:run("echo hello")).stdout)
+      end)
+   end)
+
    describe("behind one other", function()
       it("is reached by the option jump: a destination, a list, or a session", function()
          local path = config(host(1), host(2), host(3))
@@ -171,11 +187,15 @@ describe("a server", function()
          local before = descriptors()
          local session, err = connect("h1", { config = path })
          assert.is_nil(session)
-         assert.equal("io", err.code)
+         assert.same({ "io", path, 9 }, { err.code, err.path, err.line })
          assert.is_truthy(err.message:find("circle", 1, true))
          session, err = connect("h1", { config = config(host(1, "ProxyJump h1")) })
          assert.is_nil(session)
-         assert.is_truthy(err.message:find("circle", 1, true))
+         assert.is_truthy(err.message:find(path .. " line 9: ProxyJump leads in a circle", 1, true), err.message)
+         -- Everything goes through a bastion, which is to go through itself, then.
+         session, err = connect("h2", { config = config("Host *\nProxyJump h1\n", host(1), host(2)) })
+         assert.is_nil(session)
+         assert.same({ "io", path, 2 }, { err.code, err.path, err.line })
          assert.equal(before, descriptors())
       end)
 

@@ -40,6 +40,13 @@ describe("the order of host key algorithms", function()
       assert.equal("ssh-ed25519 rsa-sha2-512 rsa-sha2-256 ecdsa-sha2-nistp256 ecdsa-sha2-nistp384",
          order("web1 " .. rsa, "web* " .. ed25519))
    end)
+
+   it("has no key in front that is revoked, so that a server with others is reached by these, as by ssh", function()
+      local expected = "ecdsa-sha2-nistp256 ssh-ed25519 ecdsa-sha2-nistp384 rsa-sha2-512 rsa-sha2-256"
+      assert.equal(expected, order("web1 " .. ed25519, "web1 " .. ecdsa, "@revoked * " .. ed25519))
+      assert.equal(expected, order("@revoked * " .. ed25519, "web1 " .. ed25519, "web1 " .. ecdsa))
+      assert.equal(unchanged, order("web1 " .. rsa, "@revoked web1 " .. rsa))
+   end)
 end)
 
 describe("the option host_keys", function()

@@ -269,7 +269,7 @@ function Lookup:result()
    table.sort(options.ignored)
    options.hostname, options.user = self.host, self:user()
    options.port = slots.port or DEFAULT_PORT
-   return options
+   return options, slots.from
 end
 
 -- Takes the HostName over, and the full name of the host where one is asked for.
@@ -318,7 +318,7 @@ end
 ---@param given { user: string?, port: integer? } what was given beside the files
 ---@param deadline number|nil
 ---@return table|nil options
----@return table? err
+---@return table items that their values are from, by keyword; or the error
 function lookup.run(files, host, given, deadline)
    local self = setmetatable({
       host = host,
