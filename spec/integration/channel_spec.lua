@@ -5,6 +5,7 @@ local dial = require "spec.support.dial"
 local process = require "spec.support.process"
 local server = require "spec.support.server"
 local ssh = require "moonssh"
+local waiting = require "spec.support.waiting"
 
 local MIB = 1024 * 1024
 
@@ -257,8 +258,9 @@ describe("a channel", function()
          collectgarbage()
          collectgarbage()
          assert.equal("fine\n", assert(session:run("echo fine")).stdout)
-         local left = session:run("pgrep -P $PPID | wc -l")
-         assert.is_true(tonumber(left.stdout) < 50)
+         waiting.await(function()
+            return tonumber(assert(session:run("pgrep -P $PPID | wc -l")).stdout) < 50
+         end, "the end of a command")
       end)
    end)
 
