@@ -163,6 +163,12 @@ function Login:allows_sha1()
    return false
 end
 
+-- Whether ssh_config lets keys sign by an algorithm.
+function Login:permits(name)
+   local accepted = (self.session._options._trust or {}).pubkey_algorithms
+   return not accepted or accepted[name] == true
+end
+
 -- The algorithms to try with a key type, best first. RSA follows server-sig-algs, which names the plain ones; a server
 -- that does not say gets both of SHA-2 one after the other (RFC 8332 3.3). SHA-1 is never used unless it was asked for.
 function Login:algorithms_of(type)
@@ -181,12 +187,13 @@ function Login:algorithms_of(type)
    for _, name in ipairs(split_names(known)) do
       offered[name] = true
    end
+   local best
    for _, name in ipairs(list) do
-      if offered[name] or offered[key.signed_as(name)] then
-         return { name, old and offered[type] and type or nil }
+      if (offered[name] or offered[key.signed_as(name)]) and (not best or not self:permits(best)) then
+         best = name
       end
    end
-   return old and offered[type] and { type } or {}
+   return { best or old and offered[type] and type or nil, best and old and offered[type] and type or nil }
 end
 
 -- Of the algorithms those that ssh_config lets a key be used with.
@@ -194,7 +201,7 @@ function Login:allowed(candidate, names)
    local trust = self.session._options._trust or {}
    local left = {}
    for _, name in ipairs(names) do
-      if not trust.pubkey_algorithms or trust.pubkey_algorithms[name] then
+      if self:permits(name) then
          left[#left + 1] = name
       end
    end

@@ -269,6 +269,29 @@ describe("connect with ssh_config", function()
          assert.is_truthy(err.message:find("RequiredRSASize", 1, true))
       end)
 
+      it("signs with the one hash of RSA that is left, though the server takes both", function()
+         local authority = folder:path("authority")
+         process.check{ "ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", authority }
+         local other <close> = server.sshd{ config = "TrustedUserCAKeys " .. authority .. ".pub" }
+         local lines = ("Port %d\nUserKnownHostsFile %s\n"):format(other.port, other.known_hosts_path)
+         local used
+         local rsa <close> = assert(ssh.key.load(other.key_paths.rsa))
+         local signer = ssh.key.external{ public = rsa, sign = function(data, algorithm)
+            used = algorithm
+            return rsa:sign(data, algorithm)
+         end }
+         for _, name in ipairs{ "rsa-sha2-256", "rsa-sha2-512" } do
+            assert(connect(("%sPubkeyAcceptedAlgorithms %s\n"):format(lines, name), { identity = signer })):close()
+            assert.equal(name, used)
+         end
+         folder:write("key", assert(io.open(other.key_paths.rsa)):read("a"), "600")
+         folder:write("key.pub", keys.public("rsa", "user") .. "\n")
+         process.check{ "ssh-keygen", "-q", "-s", authority, "-I", "id", "-n", other.user, folder:path("key.pub") }
+         local session <close> = assert(connect(lines .. "PubkeyAcceptedAlgorithms rsa-sha2-256-cert-v01@openssh.com\n",
+            { identity = folder:path("key") }))
+         assert.equal("publickey", session.info.auth)
+      end)
+
       it("tries the methods of PreferredAuthentications alone", function()
          local session <close> = assert(connect("PreferredAuthentications gssapi-with-mic,password\n",
             { password = sshd.password }))
