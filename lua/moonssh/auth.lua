@@ -1,6 +1,5 @@
 --- Logging in, as sessions offer it: with all that the options hold, or by a single method.
 
-local core = require "moonssh.core"
 local args = require "moonssh.args"
 local agents = require "moonssh.agent"
 local credentials = require "moonssh.credentials"
@@ -21,6 +20,7 @@ local auth = {}
 ---@field interactive? fun(name: string, instruction: string, prompts: { text: string, echo: boolean }[]): string[]?
 ---@field new_password? fun(prompt: string): string?
 ---@field agent? boolean|string|moonssh.agent
+---@field hostbased? { key: string|moonssh.key|(string|moonssh.key)[], host: string?, user: string? }
 ---@field preferred_auth? string[]
 ---@field require_auth? boolean
 
@@ -35,25 +35,46 @@ auth.options = {
    interactive = "function",
    new_password = "function",
    agent = { "boolean", "string", "table" },
+   hostbased = "table",
    preferred_auth = "table",
    require_auth = "boolean",
 }
 
+local methods = { publickey = true, ["keyboard-interactive"] = true, password = true, hostbased = true }
+
+local hostbased_options = { key = { "string", "table" }, host = "string", user = "string" }
+
+-- Raises unless a value is a path or a key, or a list of these.
+local function check_keys(fname, index, name, option)
+   for _, one in ipairs(type(option) == "table" and not key.is(option) and option or {}) do
+      if type(one) ~= "string" and not key.is(one) then
+         args.bad(fname, index, ("option '%s': paths and keys expected"):format(name))
+      end
+   end
+end
+
+local function check_hostbased(fname, index, option)
+   args.options(fname, index, option, hostbased_options)
+   check_keys(fname, index, "key", option.key)
+   if option.key == nil then
+      args.bad(fname, index, "option 'hostbased': it has no key")
+   elseif option.host == "" then
+      args.bad(fname, index, "option 'host': the name is empty")
+   end
+end
+
 --- Checks what the types of the options alone do not tell.
 function auth.check_options(fname, index, options)
-   for _, name in ipairs{ "identity", "certificate" } do
-      local option = options[name]
-      for _, one in ipairs(type(option) == "table" and not key.is(option) and option or {}) do
-         if type(one) ~= "string" and not key.is(one) then
-            args.bad(fname, index, ("option '%s': paths and keys expected"):format(name))
-         end
-      end
+   check_keys(fname, index, "identity", options.identity)
+   check_keys(fname, index, "certificate", options.certificate)
+   if options.hostbased then
+      check_hostbased(fname, index, options.hostbased)
    end
    if type(options.agent) == "table" and not agents.is(options.agent) then
       args.bad(fname, index, "option 'agent': boolean, path or agent expected")
    end
    for _, method in ipairs(options.preferred_auth or {}) do
-      if method ~= "publickey" and method ~= "keyboard-interactive" and method ~= "password" then
+      if not methods[method] then
          args.bad(fname, index, ("option 'preferred_auth': unknown method '%s'"):format(
             errors.escape(tostring(method), 64)))
       end
@@ -72,7 +93,8 @@ end
 function auth.authenticate(session, options, deadline)
    local limit = deadlines.of(deadline)
    local found <close> = credentials.collect(options, session, limit)
-   if #found.candidates == 0 and found.problems[1] and not (options.password or options.interactive) then
+   local others = options.password or options.interactive
+   if #found.candidates + #found.host_keys == 0 and found.problems[1] and not others then
       return nil, errors.with(found.problems[1], { tried = {}, methods = {} })
    end
    return Login.new(session, options.user, options, found, limit):run()
@@ -135,15 +157,14 @@ end
 ---@param options { host: string?, user: string? } the host's name, and that of its user
 function auth.hostbased(session, user, identity, options, deadline)
    local limit = deadlines.of(deadline)
-   local found <close> = credentials.collect({ identity = identity, passphrase = options.passphrase }, nil, limit)
-   local candidate = found.candidates[#found.candidates]
-   if not candidate then
+   local asked = { hostbased = { key = identity, host = options.host, user = options.user },
+      passphrase = options.passphrase }
+   local found <close> = credentials.collect(asked, nil, limit)
+   if not found.host_keys[1] then
       return nil, found.problems[1]
    end
-   local login = Login.new(session, user, {}, found, limit)
-   local outcome, err = login:hostbased(candidate, options.host or core.file.hostname(),
-      options.user or core.file.user())
-   return login:conclude(outcome, err)
+   local login = Login.new(session, user, asked, found, limit)
+   return login:conclude(login:hostbased())
 end
 
 ---@param f fun(name: string, instruction: string, prompts: table[]): string[]

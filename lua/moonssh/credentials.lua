@@ -14,6 +14,7 @@ local paths = require "moonssh.paths"
 
 ---@class moonssh.credentials
 ---@field candidates table[]
+---@field host_keys table[] candidates of the option `hostbased`
 ---@field problems table[] errors of those that could not be used
 local Credentials = {}
 Credentials.__index = Credentials
@@ -119,6 +120,11 @@ end
 
 -- --- certificates
 
+-- A path, a key, or a list of these, as a list.
+local function list_of(option)
+   return (type(option) == "string" or key.is(option)) and { option } or option or {}
+end
+
 -- Notes a certificate for users under the key that it is for. One that has expired is offered all the same, as ssh
 -- does: whose clock is right is not known. It is told with the failure.
 local function keep_certificate(self, found, name)
@@ -151,10 +157,7 @@ end
 -- Those of the option `certificate`.
 local function collect_certificates(self, option)
    self.certificates = {}
-   if type(option) == "string" or key.is(option) then
-      option = { option }
-   end
-   for _, one in ipairs(option or {}) do
+   for _, one in ipairs(list_of(option)) do
       if key.is(one) then
          keep_certificate(self, one, one.comment ~= "" and one.comment or one:fingerprint())
       else
@@ -199,8 +202,6 @@ local function from_key(self, found, name, locked_path)
 end
 
 local function from_path(self, path)
-   path = paths.expand(path)
-   read_certificate(self, path .. "-cert.pub", true)
    local found, locked = key.peek(path)
    if not found and locked ~= true then
       note(self, locked)
@@ -211,8 +212,32 @@ local function from_path(self, path)
    return from_key(self, found, path, locked and path or nil)
 end
 
+-- The candidate of a path or a key; nil where it cannot be used.
+local function candidate_of(self, one, certified_too)
+   if key.is(one) then
+      return from_key(self, one, one.comment ~= "" and one.comment or one:fingerprint())
+   end
+   local path = paths.expand(one)
+   if certified_too then
+      read_certificate(self, path .. "-cert.pub", true)
+   end
+   return from_path(self, path)
+end
+
+-- The keys of this host, which vouch for its user.
+local function collect_host_keys(self, option)
+   self.host_keys = {}
+   for _, one in ipairs(option and list_of(option.key) or {}) do
+      table.insert(self.host_keys, candidate_of(self, one))
+   end
+   if option and not self.host_keys[1] and not self.problems[1] then
+      note(self, errors.new("auth_failed", "hostbased: there is no key of this host"))
+   end
+end
+
 --- Collects what the options name; it reads the key files and asks the agent, but for no passphrase.
----@param options { identity: any, identities_only: boolean?, certificate: any, agent: any, passphrase: any }
+---@param options { identity: any, identities_only: boolean?, certificate: any, agent: any, hostbased: table?,
+---   passphrase: any }
 ---@param session table|nil the one to log in, which an agent is told of
 ---@param limit { at: number? }
 ---@return moonssh.credentials
@@ -221,17 +246,10 @@ function credentials.collect(options, session, limit)
    self.passphrase = options.passphrase
    collect_certificates(self, options.certificate)
    ask_agent(self, options.agent, session, limit)
-   local identity = options.identity
-   if type(identity) == "string" or key.is(identity) then
-      identity = { identity }
-   end
-   for _, one in ipairs(identity or {}) do
-      local candidate
-      if key.is(one) then
-         candidate = from_key(self, one, one.comment ~= "" and one.comment or one:fingerprint())
-      else
-         candidate = from_path(self, one)
-      end
+   collect_host_keys(self, options.hostbased)
+   local identity = list_of(options.identity)
+   for _, one in ipairs(identity) do
+      local candidate = candidate_of(self, one, true)
       if candidate then
          add_with_certificates(self, candidate)
       end

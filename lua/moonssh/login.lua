@@ -6,6 +6,7 @@
 
 local algorithms = require "moonssh.algorithms"
 local args = require "moonssh.args"
+local core = require "moonssh.core"
 local deadlines = require "moonssh.deadline"
 local errors = require "moonssh.errors"
 local key = require "moonssh.key"
@@ -15,7 +16,7 @@ local MAX_PASSWORD_CHANGES = 3
 -- Parts of a request that are longer together may be more than a request can be.
 local LONG = 32 * 1024
 
-local default_order = { "publickey", "keyboard-interactive", "password" }
+local default_order = { "hostbased", "publickey", "keyboard-interactive", "password" }
 
 -- methods: those the server goes on with, nil while they are not known. tried: those that were refused. spent: whether
 -- the password was used. asked: whether a credential was asked for. via: the method of the request under way.
@@ -33,6 +34,7 @@ function Login.new(session, user, options, found, limit)
       order = options.preferred_auth or default_order,
       credentials = found,
       next_key = 1,
+      next_host_key = 1,
       tried = {},
       refused = {},
       problems = found.problems,
@@ -163,15 +165,15 @@ function Login:allows_sha1()
    return false
 end
 
--- Whether ssh_config lets keys sign by an algorithm.
-function Login:permits(name)
-   local accepted = (self.session._options._trust or {}).pubkey_algorithms
+-- Whether ssh_config lets keys sign by an algorithm; `what` is "pubkey_algorithms", or "hostbased_algorithms".
+function Login:permits(name, what)
+   local accepted = (self.session._options._trust or {})[what]
    return not accepted or accepted[name] == true
 end
 
 -- The algorithms to try with a key type, best first. RSA follows server-sig-algs, which names the plain ones; a server
 -- that does not say gets both of SHA-2 one after the other (RFC 8332 3.3). SHA-1 is never used unless it was asked for.
-function Login:algorithms_of(type)
+function Login:algorithms_of(type, what)
    local list = rsa_algorithms[type]
    if type == "ssh-dss" then
       return self:allows_sha1() and { type } or {}
@@ -189,25 +191,28 @@ function Login:algorithms_of(type)
    end
    local best
    for _, name in ipairs(list) do
-      if (offered[name] or offered[key.signed_as(name)]) and (not best or not self:permits(best)) then
+      if (offered[name] or offered[key.signed_as(name)]) and (not best or not self:permits(best, what)) then
          best = name
       end
    end
    return { best or old and offered[type] and type or nil, best and old and offered[type] and type or nil }
 end
 
+local keywords = { pubkey_algorithms = "PubkeyAcceptedAlgorithms",
+   hostbased_algorithms = "HostbasedAcceptedAlgorithms" }
+
 -- Of the algorithms those that ssh_config lets a key be used with.
-function Login:allowed(candidate, names)
+function Login:allowed(candidate, names, what)
    local trust = self.session._options._trust or {}
    local left = {}
    for _, name in ipairs(names) do
-      if self:permits(name) then
+      if self:permits(name, what) then
          left[#left + 1] = name
       end
    end
    if names[1] and not left[1] then
       table.insert(self.problems, errors.new("auth_failed",
-         ("PubkeyAcceptedAlgorithms of ssh_config leaves %s out"):format(candidate.name)))
+         ("%s of ssh_config leaves %s out"):format(keywords[what], candidate.name)))
    elseif trust.rsa_bits and candidate.type:find("^ssh%-rsa") then
       local bits = key.bits_of(candidate.blob)
       if bits and bits < trust.rsa_bits then
@@ -217,6 +222,16 @@ function Login:allowed(candidate, names)
       end
    end
    return left
+end
+
+-- The algorithms to try with a key, best first; why there is none is noted.
+function Login:names_for(candidate, what)
+   local names = self:algorithms_of(candidate.type, what)
+   if not names[1] then
+      table.insert(self.problems, errors.new("auth_failed",
+         ("the server takes RSA keys with SHA-1 only, which is not done with %s"):format(candidate.name)))
+   end
+   return self:allowed(candidate, names, what)
 end
 
 -- Signs and sends the signed request.
@@ -275,12 +290,7 @@ function Login:publickey()
          return "failure"
       end
    end
-   local names = self:algorithms_of(candidate.type)
-   if not names[1] then
-      table.insert(self.problems, errors.new("auth_failed",
-         ("the server takes RSA keys with SHA-1 only, which is not done with %s"):format(candidate.name)))
-   end
-   names = self:allowed(candidate, names)
+   local names = self:names_for(candidate, "pubkey_algorithms")
    local probe = not self.direct and (#self.credentials.candidates > 1 or candidate.locked ~= nil)
    local outcome, err = "failure", nil
    for _, algorithm in ipairs(names) do
@@ -294,31 +304,40 @@ end
 
 -- --- hostbased
 
--- A key of this host signs for its user; `host` is the name under which the server knows that key.
-function Login:hostbased(candidate, host, host_user)
+-- Has a key of this host vouch for its user.
+function Login:vouch(candidate, algorithm, host, host_user)
+   local data = self.core:auth_signing_data(self.user, algorithm, candidate.blob, host, host_user)
+   local signature, err = candidate.sign(candidate, algorithm, data, self.limit)
+   if self:is_over() then
+      return nil, self:is_over()
+   elseif not signature then
+      table.insert(self.problems, err)
+      return "failure"
+   end
+   local ok
+   ok, err = self:send("hostbased", "auth_hostbased", algorithm, candidate.blob, signature, host, host_user)
+   if not ok then
+      return nil, err
+   end
+   self.asked = true
+   return self:answer()
+end
+
+-- The next of this host's keys. `host` is the name under which the server knows it.
+function Login:hostbased()
+   local candidate, option = self.credentials.host_keys[self.next_host_key], self.options.hostbased
+   self.next_host_key = self.next_host_key + 1
    if not candidate.blob or candidate.locked then
       local ok, err = self.credentials:unlock(candidate, self.limit)
       if not ok then
-         return nil, err
+         table.insert(self.problems, err)
+         return "failure"
       end
    end
-   self.asked = true
+   local host, host_user = option.host or core.file.hostname(), option.user or core.file.user() or ""
    local outcome, err = "failure", nil
-   for _, algorithm in ipairs(self:algorithms_of(candidate.type)) do
-      local data = self.core:auth_signing_data(self.user, algorithm, candidate.blob, host, host_user)
-      local signature
-      signature, err = candidate.sign(candidate, algorithm, data, self.limit)
-      if self.session.failure then
-         return nil, self.session.failure
-      elseif not signature then
-         return nil, err
-      end
-      local ok
-      ok, err = self:send("hostbased", "auth_hostbased", algorithm, candidate.blob, signature, host, host_user)
-      if not ok then
-         return nil, err
-      end
-      outcome, err = self:answer()
+   for _, algorithm in ipairs(self:names_for(candidate, "hostbased_algorithms")) do
+      outcome, err = self:vouch(candidate, algorithm, host, host_user)
       if outcome ~= "failure" or not self:may("hostbased") then
          break
       end
@@ -462,6 +481,8 @@ end
 function Login:has(method)
    if method == "publickey" then
       return self.next_key <= #self.credentials.candidates
+   elseif method == "hostbased" then
+      return self.next_host_key <= #self.credentials.host_keys
    elseif method == "password" then
       return self.options.password ~= nil and not self.spent and not self.unavailable
    end
@@ -489,13 +510,24 @@ function Login:next_method()
    end
 end
 
+-- Whether a method is the first one of which there is a credential.
+function Login:comes_first(method)
+   for _, one in ipairs(self.order) do
+      if one == method or self:has(one) then
+         return one == method
+      end
+   end
+   return false
+end
+
 -- Whether the first request can be the credential itself: it is the only one, or the only key and keys come first.
 function Login:is_direct()
    local keys = self.credentials.candidates
    local others = (self.options.password ~= nil or self.options.interactive ~= nil) and 1 or 0
    local both = self.options.password ~= nil and self.options.interactive ~= nil
-   return #keys + others == 1 and not both
-      or #keys == 1 and self.order[1] == "publickey" and not keys[1].locked
+   local hosts = #self.credentials.host_keys
+   return #keys + others + hosts == 1 and not both
+      or #keys == 1 and not keys[1].locked and self:comes_first("publickey")
 end
 
 function Login:failure()

@@ -155,23 +155,17 @@ local function forwarded_agent(text)
 end
 
 local switches = {
+   hostbased = "hostbasedauthentication",
    publickey = "pubkeyauthentication",
    password = "passwordauthentication",
    ["keyboard-interactive"] = "kbdinteractiveauthentication",
 }
-local default_order = { "publickey", "keyboard-interactive", "password" }
+local default_order = "hostbased,publickey,keyboard-interactive,password"
 
--- The methods in order, without those that are switched off or not known here.
+-- The methods in order, without those that are switched off or not known here; nil where the file says nothing of it.
 local function methods(found)
    local order, changed = {}, found.preferredauthentications ~= nil
-   local wanted = default_order
-   if changed then
-      wanted = {}
-      for name in found.preferredauthentications:gmatch("[^,%s]+") do
-         wanted[#wanted + 1] = name
-      end
-   end
-   for _, name in ipairs(wanted) do
+   for name in (found.preferredauthentications or default_order):gmatch("[^,%s]+") do
       local switch = switches[name] and found[switches[name]]
       if switch == "no" or switch == "false" then
          changed = true
@@ -181,6 +175,9 @@ local function methods(found)
    end
    return changed and order or nil
 end
+
+--- Where the keys of this host are, which vouch for its users.
+settings.host_keys = { "/etc/ssh/ssh_host_ecdsa_key", "/etc/ssh/ssh_host_ed25519_key", "/etc/ssh/ssh_host_rsa_key" }
 
 -- --- the session
 
@@ -237,6 +234,7 @@ local function options_of(found)
       identities_only = found.identitiesonly == "yes",
       certificate = found.certificatefile and files(found.certificatefile),
       agent = agent_of(found.identityagent),
+      hostbased = found.hostbasedauthentication == "yes" and { key = files(settings.host_keys) } or nil,
       preferred_auth = methods(found),
       host_keys = policies[found.stricthostkeychecking],
       known_hosts = known_hosts(found),
@@ -358,6 +356,7 @@ function settings.of(target, options, limit)
       rsa_bits = found.requiredrsasize,
       revoked = found.revokedhostkeys,
       pubkey_algorithms = set_of(signature_algorithms(found.pubkeyacceptedalgorithms)),
+      hostbased_algorithms = set_of(signature_algorithms(found.hostbasedacceptedalgorithms)),
       ca_algorithms = signature_algorithms(found.casignaturealgorithms),
    }
    all._found = found

@@ -1,8 +1,10 @@
 -- Passwords, questions, several methods, banners: against real servers.
 
+local core = require "moonssh.core"
 local dial = require "spec.support.dial"
 local keys = require "spec.support.keys"
 local server = require "spec.support.server"
+local settings = require "moonssh.settings"
 local socket = require "moonssh_testing".socket
 local ssh = require "moonssh"
 local tmp = require "spec.support.tmp"
@@ -349,17 +351,98 @@ describe("sshd that trusts hosts", function()
       socket.close(fd)
    end
 
+   -- Has the server know hosts by these names, and let in the user who is called so there.
+   local function introduce(host, host_user)
+      local lines = {}
+      for i, name in ipairs{ "host", "rsa", "locked" } do
+         lines[i] = host .. " " .. folder:read(name .. ".pub")
+      end
+      sshd.folder:write("home/.ssh/known_hosts", table.concat(lines), "600")
+      sshd.folder:write("home/.shosts", host .. " " .. host_user .. "\n", "600")
+   end
+
+   -- The options of connect with a file of these lines.
+   local function configured(lines, more)
+      local options = { timeout = 60, agent = false, identity = {}, config = folder:write("config", table.concat({
+         "Host web1", "HostName " .. sshd.host, "Port " .. sshd.port, "User " .. sshd.user,
+         "UserKnownHostsFile " .. sshd.known_hosts_path, "GlobalKnownHostsFile none", lines or "", "" }, "\n")) }
+      for name, value in pairs(more or {}) do
+         options[name] = value
+      end
+      return options
+   end
+
+   it("lets in whom a host that it knows vouches for, by the option hostbased", function()
+      if not sshd.home then
+         pending("libnss-wrapper is not installed")
+         return
+      end
+      introduce("client.example", "sun")
+      local vouched = { key = host_key, host = "client.example", user = "sun" }
+      for _, key in ipairs{ host_key, { folder:path("stranger"), host_key }, assert(ssh.key.load(host_key)) } do
+         local session <close> = assert(ssh.connect("web1", configured("", { require_auth = true,
+            hostbased = { key = key, host = "client.example", user = "sun" } })))
+         assert.equal("hostbased", session.info.auth)
+         assert.equal("ok\n", assert(session:run("echo ok")).stdout)
+      end
+      -- It comes first, and where it is not enough the others go on; unless preferred_auth says otherwise.
+      local session <close> = assert(ssh.connect("web1", configured("", { hostbased = vouched,
+         identity = folder:path("stranger"), password = sshd.password })))
+      assert.equal("hostbased", session.info.auth)
+      local other <close> = assert(ssh.connect("web1", configured("", { password = sshd.password,
+         hostbased = { key = folder:path("stranger"), host = "client.example", user = "sun" } })))
+      assert.equal("password", other.info.auth)
+      local third <close> = assert(ssh.connect("web1", configured("", { hostbased = vouched, password = sshd.password,
+         preferred_auth = { "password", "hostbased" } })))
+      assert.equal("password", third.info.auth)
+      local none, err = ssh.connect("web1", configured("", { hostbased = vouched, preferred_auth = { "publickey" } }))
+      assert.is_nil(none)
+      assert.same({ "auth_failed", {} }, { err.code, err.tried })
+   end)
+
+   it("lets in whom this host vouches for where ssh_config has HostbasedAuthentication", function()
+      if not sshd.home then
+         pending("libnss-wrapper is not installed")
+         return
+      end
+      introduce(core.file.hostname(), core.file.user())
+      local host_keys = settings.host_keys
+      local function connect(places, lines, more)
+         settings.host_keys = places
+         local ok, session, err = pcall(ssh.connect, "web1", configured(lines, more))
+         settings.host_keys = host_keys
+         return assert(ok and (session or err), session)
+      end
+      local paths = { folder:path("missing"), folder:path("rsa"), host_key }
+      for _, lines in ipairs{ "HostbasedAuthentication yes", "HostbasedAuthentication yes\n"
+         .. "PreferredAuthentications hostbased,publickey", "HostbasedAuthentication yes\n"
+         .. "HostbasedAcceptedAlgorithms ssh-ed25519" } do
+         local session <close> = connect(paths, lines)
+         assert.equal("hostbased", session.info.auth)
+      end
+      for lines, pattern in pairs{
+         ["PreferredAuthentications hostbased"] = "tried nothing",
+         ["HostbasedAuthentication no\nPreferredAuthentications hostbased"] = "tried nothing",
+         ["HostbasedAuthentication yes\nPreferredAuthentications publickey"] = "tried nothing",
+         ["HostbasedAuthentication yes\nHostbasedAcceptedAlgorithms ecdsa-*"] =
+            "HostbasedAcceptedAlgorithms of ssh_config leaves .*rsa out",
+      } do
+         local err = connect(paths, lines)
+         assert.equal("auth_failed", err.code)
+         assert.matches(pattern, err.message)
+      end
+      local err = connect({}, "HostbasedAuthentication yes")
+      assert.equal("hostbased: there is no key of this host", err.message)
+      err = connect({ host_key .. ".pub" }, "HostbasedAuthentication yes")
+      assert.equal("key_format", err.code)
+   end)
+
    it("lets in whom a host that it knows vouches for", function()
       if not sshd.home then
          pending("libnss-wrapper is not installed")
          return
       end
-      local lines = {}
-      for i, name in ipairs{ "host", "rsa", "locked" } do
-         lines[i] = "client.example " .. folder:read(name .. ".pub")
-      end
-      sshd.folder:write("home/.ssh/known_hosts", table.concat(lines), "600")
-      sshd.folder:write("home/.shosts", "client.example sun\n", "600")
+      introduce("client.example", "sun")
       local external = assert(ssh.key.external{ public = folder:read("rsa.pub"), sign = function(...)
          return assert(ssh.key.load(folder:path("rsa"))):sign(...)
       end })
@@ -398,6 +481,14 @@ describe("sshd that trusts hosts", function()
          local ok, err = session:auth_hostbased("u", folder:path("nothing"))
          assert.is_nil(ok)
          assert.equal("io", err.code)
+         for text, option in pairs{
+            ["option 'hostbased': it has no key"] = {},
+            ["unknown option 'kye'"] = { kye = "x" },
+            ["option 'host': the name is empty"] = { key = host_key, host = "" },
+            ["option 'key': paths and keys expected"] = { key = { 3 } },
+         } do
+            assert.error_matches(function() session:authenticate{ user = "u", hostbased = option } end, text)
+         end
          ok, err = session:auth_hostbased("u", host_key .. ".pub")
          assert.is_nil(ok)
          assert.equal("key_format", err.code)

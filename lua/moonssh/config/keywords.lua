@@ -72,7 +72,7 @@ keywords.rows = {
    passwordauthentication = { read = flag, acts = true },
    kbdinteractiveauthentication = { read = flag, acts = true },
    pubkeyauthentication = { read = pubkey, acts = true },
-   hostbasedauthentication = { read = flag },
+   hostbasedauthentication = { read = flag, acts = true },
    batchmode = { read = flag },
    numberofpasswordprompts = { read = integer },
    addkeystoagent = { read = values.agent_keys },
@@ -85,7 +85,7 @@ keywords.rows = {
    macs = { read = values.algorithms "mac", acts = true },
    pubkeyacceptedalgorithms = { read = values.algorithms "host_key", acts = true },
    casignaturealgorithms = { read = values.algorithms "host_key", acts = true },
-   hostbasedacceptedalgorithms = { read = values.algorithms "host_key" },
+   hostbasedacceptedalgorithms = { read = values.algorithms "host_key", acts = true },
    compression = { read = values.state{ yes = "yes", no = "no" }, acts = true },
    rekeylimit = { read = values.rekey, merge = "rekey", acts = true },
 
