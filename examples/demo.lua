@@ -95,9 +95,9 @@ print(channel:read "a")]])
 
 step("Expect: wait for a prompt and answer it, on a terminal", [[
 local channel <close> = assert(session:exec("printf 'colour? '; read c; echo you like $c", { pty = true }))
-assert(channel:expect({ "colour%? $" }, { timeout = 5 }))
+assert(channel:expect({ "colour%? $" }, { timeout = 60 }))
 channel:write("green\n")
-local _, text, colour = channel:expect({ "you like (%w+)" }, { timeout = 5 })
+local _, text, colour = channel:expect({ "you like (%w+)" }, { timeout = 60 })
 print("it said", colour)]])
 
 step("Many things at once on one connection: tasks", [[
@@ -135,7 +135,7 @@ session:callback_set("recv", nil)]])
 
 step("New keys at any time; the session goes on", [[
 assert(session:rekey())
-print("rekeys", session.info.rekeys, "ping", session:ping(5) < 5 and "answered")
+print("rekeys", session.info.rekeys, "ping", session:ping(60) < 60 and "answered")
 session:close()]])
 
 step("Callbacks: disconnect tells why a server hangs up. This one takes two wrong keys", [[

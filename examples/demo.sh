@@ -58,7 +58,8 @@ MaxAuthTries 2
 CONFIG
     "$sshd" -D -f "$folder/sshd_config" -E "$folder/log" &
     server=$!
-    for tick in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
+    tick=0
+    while [ $((tick += 1)) -le 600 ]; do # a minute, on a machine that is very busy
         if ! kill -0 "$server" 2>/dev/null; then
             break
         fi

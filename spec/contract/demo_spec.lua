@@ -40,10 +40,9 @@ describe("the tour", function()
 
    it("leaves no file and no server", function()
       local result = tour()
-      local port = result.stdout:match("127%.0%.0%.1:(%d+)")
-      assert.is_truthy(port)
+      assert.is_truthy(result.stdout:find("127%.0%.0%.1:%d+"))
       assert.equal("", process.run{ "ls", "-A", folder:path() }.stdout)
-      assert.is_nil((require "moonssh_testing".socket.connect("127.0.0.1", tonumber(port))))
+      assert.equal("", process.run{ "pgrep", "-f", "-a", folder:path() }.stdout) -- its files are in sshd's arguments
    end)
 
    it("runs another example in its place", function()

@@ -49,12 +49,13 @@ function process.start(options)
    return testing.spawn(argv, environment(options.env or {}), options)
 end
 
--- Runs a program to its end. `stdin` is the text it reads here; `timeout` defaults to a minute.
+-- Runs a program to its end. `stdin` is the text it reads here. `timeout` is for what hangs: a whole script with
+-- sanitizers takes its time on a busy machine.
 function process.run(options)
    local argv = table.move(options, 1, #options, 1, {
       env = options.env, cwd = options.cwd, stdin = options.stdin and "pipe", stdout = "pipe", stderr = "pipe",
    })
-   local deadline = testing.now() + (options.timeout or 60)
+   local deadline = testing.now() + (options.timeout or 240)
    local child <close> = assert(process.start(argv))
    if options.stdin then
       assert(child:write(options.stdin))
