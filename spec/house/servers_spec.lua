@@ -54,6 +54,22 @@ describe("sshd of spec.support", function()
       assert.equal(255, ssh(peer, "true", { "-c", "aes256-ctr" }).status)
    end)
 
+   it("is never another one that was faster to take the port", function()
+      local socket = require "moonssh_testing".socket
+      local first <close> = server.sshd{}
+      local listen, n = socket.listen, 0
+      function socket.listen(...)
+         n = n + 1
+         local fd, port = listen(...)
+         return fd, n == 1 and first.port or port
+      end
+      local second <close> = server.sshd{}
+      socket.listen = listen
+      assert.is_true(n > 1)
+      assert.are_not.equal(first.port, second.port)
+      assert.equal("second\n", ssh(second, "echo second").stdout)
+   end)
+
    it("works for the real user too", function()
       local peer <close> = server.sshd{ account = false }
       assert.equal(peer.user .. "\n", ssh(peer, "id -un").stdout)

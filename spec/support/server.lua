@@ -83,13 +83,24 @@ local function has_banner(port)
    return text == "SSH-"
 end
 
+-- Whether the process itself listens at the port, and not another spec's server that took it first.
+local function listens(pid, port)
+   local inode
+   for line in io.lines("/proc/net/tcp") do
+      local at, found = line:match("^%s*%d+: %x+:(%x+) %x+:%x+ 0A %x+:%x+ %x+:%x+ %x+ +%d+ +%d+ (%d+) ")
+      inode = at and tonumber(at, 16) == port and found or inode
+   end
+   local pipe <close> = io.popen(("readlink /proc/%d/fd/* 2>/dev/null"):format(pid))
+   return inode ~= nil and pipe:read("a"):find("socket:[" .. inode .. "]", 1, true) ~= nil
+end
+
 -- Starts a server that must be told its port: command(port) gives what process.start takes.
 function Server:launch(command)
    for _ = 1, 5 do
       self.port = free_port()
       self.process = assert(process.start(command(self.port)))
       process.wait_until(function()
-         return self.process:wait(0) or has_banner(self.port)
+         return self.process:wait(0) or has_banner(self.port) and listens(self.process:pid(), self.port)
       end, START_TIMEOUT, "the banner of " .. self.kind)
       if not self.process:wait(0) then
          return self:ready()
