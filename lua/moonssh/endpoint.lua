@@ -95,12 +95,25 @@ local function bind_all(place, port, deadline)
    return fds, bound
 end
 
---- Listens at a place. → { fd, … }, port | nil, err
+--- Listens at a place; of a Unix socket that is for its owner alone, or has the place's `mode`, and with `replace` it
+--- takes the place of one that is there. → { fd, … }, port | nil, err
 ---@param place table
 ---@param deadline number|nil
 function endpoint.listen(place, deadline)
    if place.path then
+      local there = place.replace and core.file.lstat(place.path)
+      if there and there.type == "socket" then
+         os.remove(place.path)
+      end
       local fd, code, message = core.socket.listen_unix(place.path)
+      if fd and place.mode then
+         local ok, why, text = core.file.chmod(place.path, place.mode)
+         if not ok then
+            net.close(fd)
+            os.remove(place.path)
+            fd, code, message = nil, why, text
+         end
+      end
       if not fd then
          return nil, errors.new(code, ("cannot listen at %s: %s"):format(errors.escape(place.path), message),
             { path = place.path })

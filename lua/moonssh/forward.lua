@@ -155,23 +155,69 @@ local function writer(fd)
    end
 end
 
+-- What a client asks for by SOCKS. → request | nil, err
+local function take_request(read, write)
+   local request, answer = socks.request(read, write)
+   if request then
+      return request
+   elseif answer then
+      write(answer)
+   end
+   return nil, errors.new("protocol", "a client of the dynamic forward has sent no request that can be served")
+end
+
+local function has_gone()
+   return errors.new("eof", "the client of the dynamic forward has gone")
+end
+
 local function serve_dynamic(self, connection)
    local fd = connection.fd
    local write = writer(fd)
-   local request, answer = socks.request(reader(fd, loop.now() + PATIENCE), write)
+   local request, err = take_request(reader(fd, loop.now() + PATIENCE), write)
    if not request then
-      if answer then
-         write(answer)
-      end
-      return nil, errors.new("protocol", "a client of the dynamic forward has sent no request that can be served")
+      return nil, err
    end
-   local err
    connection.channel, err = dial(self, request)
    if not connection.channel then
       write(request.answer(socks.outcome(err)))
       return nil, err
    elseif not write(request.answer("done")) then
-      return nil, errors.new("eof", "the client of the dynamic forward has gone")
+      return nil, has_gone()
+   end
+   return carry(connection)
+end
+
+local function channel_reader(channel, deadline)
+   return function(n)
+      local bytes = channel:read(n, math.max(0, deadline - loop.now()))
+      return bytes and #bytes == n and bytes or nil
+   end
+end
+
+local function channel_writer(channel)
+   return function(bytes)
+      return channel:write(bytes) ~= nil
+   end
+end
+
+-- The client is at the server, and where it wants to go is reached from here.
+local function serve_dynamic_there(self, connection)
+   local deadline = loop.now() + PATIENCE
+   local write = channel_writer(connection.channel)
+   local request, err = take_request(channel_reader(connection.channel, deadline), write)
+   if not request then
+      return nil, err
+   elseif self._permit and not self._permit(request.host, request.port) then
+      write(request.answer("prohibited"))
+      return nil, errors.new("refused", ("%s port %d is not permitted"):format(errors.escape(request.host, 80),
+         request.port), { host = request.host, port = request.port })
+   end
+   connection.fd, err = endpoint.connect(request, loop.now() + PATIENCE)
+   if not connection.fd then
+      write(request.answer(socks.outcome(err)))
+      return nil, err
+   elseif not write(request.answer("done")) then
+      return nil, has_gone()
    end
    return carry(connection)
 end
@@ -205,6 +251,7 @@ end
 
 local function accept_there(self, remote)
    local listener <close> = remote
+   local serve = self._to and serve_remote or serve_dynamic_there
    local function has_arrived()
       return listener._queue[1] ~= nil or listener.closed
    end
@@ -215,7 +262,7 @@ local function accept_there(self, remote)
       end
       local channel, origin = listener:accept()
       if channel then
-         start(self, { channel = channel, origin = origin }, serve_remote)
+         start(self, { channel = channel, origin = origin }, serve)
       end
    end
 end
@@ -227,6 +274,7 @@ local function new(session, options, to)
       _session = session,
       _to = to,
       _on_error = options.on_error,
+      _permit = options.permit,
    }, Forward)
 end
 
@@ -263,32 +311,33 @@ local function place_of(fname, options, name)
    return place
 end
 
+-- Where is listened at on this side.
+local function place_here(fname, options)
+   local place = place_of(fname, options, "bind")
+   local mode = options.mode
+   if mode and (mode < 0 or mode > tonumber("777", 8)) then
+      args.bad(fname, 1, "option 'mode': permissions from 0 to 511 expected")
+   end
+   place.mode, place.replace = mode, options.replace
+   return place
+end
+
 local place_types = { "string", "integer" }
 
 local both = { bind = place_types, to = place_types, on_error = "function", timeout = "number" }
-local bind_only = { bind = place_types, on_error = "function", timeout = "number" }
+local both_here = args.join(both, { mode = "integer", replace = "boolean" })
+local dynamic = { bind = place_types, remote = "boolean", permit = "function", mode = "integer", replace = "boolean",
+   on_error = "function", timeout = "number" }
 
 --- Connections to a place here go on from the server to another. See session:forward_local.
 function forward.here(session, options)
-   options = args.options("forward_local", 1, options, both)
-   local bind = place_of("forward_local", options, "bind")
+   options = args.options("forward_local", 1, options, both_here)
+   local bind = place_here("forward_local", options)
    local to = place_of("forward_local", options, "to")
    return listen_here(session, options, bind, to, serve_local, session:_deadline(options))
 end
 
---- Connections to a place here say by SOCKS where they go on from the server. See session:forward_dynamic.
-function forward.dynamic(session, options)
-   options = args.options("forward_dynamic", 1, options, bind_only)
-   local bind = place_of("forward_dynamic", options, "bind")
-   return listen_here(session, options, bind, nil, serve_dynamic, session:_deadline(options))
-end
-
---- Connections to a place at the server go on from here. See session:forward_remote.
-function forward.there(session, options)
-   options = args.options("forward_remote", 1, options, both)
-   local bind = place_of("forward_remote", options, "bind")
-   local to = place_of("forward_remote", options, "to")
-   local deadline = session:_deadline(options)
+local function listen_there(session, options, bind, to, deadline)
    local err = session:_hindrance()
    local listener
    if err then
@@ -304,6 +353,29 @@ function forward.there(session, options)
    local self = new(session, options, to)
    self.port, self.path = listener.port, bind.path
    return run(self, accept_there, listener, listener.close, listener)
+end
+
+--- Connections to a place here say by SOCKS where they go on from the server, or the other way round. See
+--- session:forward_dynamic.
+function forward.dynamic(session, options)
+   options = args.options("forward_dynamic", 1, options, dynamic)
+   local bind = place_here("forward_dynamic", options)
+   if options.permit and not options.remote then
+      args.bad("forward_dynamic", 1, "option 'permit': only with 'remote'")
+   end
+   local deadline = session:_deadline(options)
+   if options.remote then
+      return listen_there(session, options, bind, nil, deadline)
+   end
+   return listen_here(session, options, bind, nil, serve_dynamic, deadline)
+end
+
+--- Connections to a place at the server go on from here. See session:forward_remote.
+function forward.there(session, options)
+   options = args.options("forward_remote", 1, options, both)
+   local bind = place_of("forward_remote", options, "bind")
+   local to = place_of("forward_remote", options, "to")
+   return listen_there(session, options, bind, to, session:_deadline(options))
 end
 
 local function stop(self)

@@ -24,7 +24,7 @@ end
 
 -- Codes of an answer, by what became of the connection.
 local codes4 = { done = 90, refused = 91 }
-local codes5 = { done = 0, failed = 1, prohibited = 2, unreachable = 4, command = 7, family = 8 }
+local codes5 = { done = 0, failed = 1, prohibited = 2, unreachable = 4, refused = 5, command = 7, family = 8 }
 
 local function answer4(outcome)
    return string.pack(">BBI2I4", 0, codes4[outcome] or codes4.refused, 0, 0)
@@ -130,12 +130,13 @@ function socks.request(read, write)
 end
 
 local outcomes = { [1] = "prohibited", [2] = "unreachable" }
+local outcomes_here = { refused = "refused", resolve = "unreachable" }
 
---- What a failed dial is in an answer.
+--- What a failed dial, or a failed connection, is in an answer.
 ---@param err moonssh.error
 ---@return string
 function socks.outcome(err)
-   return err.code == "channel_open" and outcomes[err.reason] or "failed"
+   return err.code == "channel_open" and outcomes[err.reason] or outcomes_here[err.code] or "failed"
 end
 
 return socks

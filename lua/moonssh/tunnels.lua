@@ -105,6 +105,8 @@ end
 ---@field to? string|integer the same: where the connections go on
 ---@field on_error? fun(err: moonssh.error, origin: table) told of connections that came to nothing
 ---@field timeout? number
+---@field mode? integer of a Unix socket that is listened at here: who may connect; 0600 by default
+---@field replace? boolean a Unix socket that is there already makes way for it
 
 --- Listens here, and carries each connection to a place that the server reaches. In the background: it goes on while
 --- something waits. → forward | nil, err
@@ -126,8 +128,9 @@ function methods:forward_remote(options)
 end
 
 --- Listens here for SOCKS 4, 4a and 5, and carries each connection to where it asks for, as the server reaches and
---- resolves it. → forward | nil, err
----@param options moonssh.forward_options `to` is not used
+--- resolves it. With `remote` it is the other way round: the server listens, and connections go on from here to where
+--- its clients ask for and `permit(host, port)` allows, which is everywhere without it. → forward | nil, err
+---@param options moonssh.forward_options with `remote` and `permit`, and without `to`
 ---@return moonssh.forward|nil
 ---@return moonssh.error? err
 function methods:forward_dynamic(options)

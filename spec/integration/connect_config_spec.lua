@@ -1,11 +1,13 @@
 -- connect with ssh_config: each keyword that it acts on does what it does in ssh.
 
+local core = require "moonssh.core"
 local forwards = require "moonssh.config.forwards"
 local keys = require "spec.support.keys"
 local loop = require "moonssh.loop"
 local process = require "spec.support.process"
 local server = require "spec.support.server"
 local ssh = require "moonssh"
+local stream = require "spec.support.stream"
 local tmp = require "spec.support.tmp"
 
 describe("connect with ssh_config", function()
@@ -357,6 +359,49 @@ describe("connect with ssh_config", function()
          assert.matches("^dynamicforward", refused(lines .. "ExitOnForwardFailure yes\n").message)
          local without <close> = assert(connect(lines .. "ExitOnForwardFailure yes\nClearAllForwardings yes\n"))
          assert.is_nil(without.forwards)
+      end)
+
+      it("serves SOCKS for a RemoteForward without a destination, as far as PermitRemoteOpen allows", function()
+         for lines, answer in pairs{
+            [""] = "\5\0\5\0\0\1\0\0\0\0\0\0",
+            ["PermitRemoteOpen any\n"] = "\5\0\5\0\0\1\0\0\0\0\0\0",
+            [("PermitRemoteOpen a:1 127.0.*:%d\n"):format(sshd.port)] = "\5\0\5\0\0\1\0\0\0\0\0\0",
+            ["PermitRemoteOpen 127.0.0.1:*\n"] = "\5\0\5\0\0\1\0\0\0\0\0\0",
+            ["PermitRemoteOpen 127.0.0.1:1 b:*\n"] = "\5\0\5\2\0\1\0\0\0\0\0\0",
+            ["PermitRemoteOpen none\n"] = "\5\0\5\2\0\1\0\0\0\0\0\0",
+         } do
+            local session <close> = assert(connect("RemoteForward 0\n" .. lines))
+            assert.same({}, session.forward_problems)
+            local client <close> = stream.connect("127.0.0.1:" .. session.forwards[1].port)
+            client:write("\5\1\0\5\1\0\1\127\0\0\1" .. string.pack(">I2", sshd.port))
+            assert.equal(answer, client:read(#answer), lines)
+         end
+      end)
+
+      it("listens at Unix sockets as StreamLocalBindUnlink and StreamLocalBindMask say", function()
+         local path = folder:path("socket")
+         local lines = ("LocalForward %s localhost:%d\n"):format(path, sshd.port)
+         local function leave_over()
+            core.socket.close(assert(core.socket.listen_unix(path)))
+         end
+         leave_over()
+         local session <close> = assert(connect(lines))
+         assert.matches("Address already in use", session.forward_problems[1].message)
+         for mask, permissions in pairs{ [""] = "600", ["StreamLocalBindMask 0007\n"] = "770" } do
+            local other <close> = assert(connect(lines .. "StreamLocalBindUnlink yes\n" .. mask))
+            assert.same({}, other.forward_problems)
+            assert.equal(tonumber(permissions, 8), core.file.lstat(path).permissions & 511)
+            local client <close> = stream.connect(path)
+            assert.equal("SSH-", client:read(4))
+            other:close()
+            leave_over()
+         end
+         -- Nothing but a socket makes way.
+         assert(core.file.remove(path))
+         folder:write("socket", "precious")
+         local third <close> = assert(connect(lines .. "StreamLocalBindUnlink yes\n"))
+         assert.equal(1, #third.forward_problems)
+         assert.equal("precious", folder:read("socket"))
       end)
 
       it("reads what ssh_config says as places", function()

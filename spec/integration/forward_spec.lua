@@ -165,6 +165,22 @@ describe("with sshd,", function()
          client:close()
       end)
 
+      it("at a Unix socket for its owner, or as mode says, in place of one that is left over", function()
+         local folder <close> = tmp.dir()
+         local path = folder:path("socket")
+         core.socket.close(assert(core.socket.listen_unix(path)))
+         assert.equal("io", select(2, session:forward_local{ bind = path, to = there.port }).code)
+         for mode, expected in pairs{ [false] = 384, [432] = 432 } do
+            local forward <close> = assert(session:forward_local{ bind = path, to = there.port, replace = true,
+               mode = mode or nil })
+            assert.equal(expected, core.file.lstat(path).permissions)
+            assert_echo(path, "hello")
+            assert.equal(path, forward.path)
+         end
+         assert.has_error(function() session:forward_local{ bind = path, to = there.port, mode = 512 } end)
+         assert.has_error(function() session:forward_remote{ bind = path, to = there.port, mode = 384 } end)
+      end)
+
       it("ends a connection that comes to nothing, tells of it, and listens on", function()
          local told = {}
          local port = free_port()
@@ -261,6 +277,58 @@ describe("with sshd,", function()
          local forward, err = session:forward_remote{ bind = "127.0.0.1:" .. there.port, to = 1 }
          assert.is_nil(forward)
          assert.equal("channel_request", err.code)
+      end)
+   end)
+
+   describe("a dynamic forward whose clients are at the server", function()
+      local function curl(forward, option, host, port)
+         return run{ "curl", "--silent", "--show-error", "--noproxy", "", option, "127.0.0.1:" .. forward.port,
+            ("http://%s:%d/"):format(host, port) }
+      end
+
+      it("serves them in every version of SOCKS from here", function()
+         local forward <close> = assert(session:forward_dynamic{ bind = "localhost:0", remote = true })
+         local web = stream.serve("127.0.0.1:0", function(connection)
+            assert(connection:some())
+            connection:write("HTTP/1.0 200 OK\r\nContent-Length: 6\r\n\r\nserved")
+         end)
+         for _, option in ipairs{ "--socks4", "--socks4a", "--socks5", "--socks5-hostname" } do
+            local output, status = curl(forward, option, option == "--socks4a" and "localhost" or "127.0.0.1", web.port)
+            assert.same({ 0, "served" }, { status, output }, option)
+         end
+         local output, status = curl(forward, "--socks5", "127.0.0.1", free_port())
+         assert.equal(97, status, output)
+         web:close()
+         assert_idle(forward)
+      end)
+
+      it("asks permit where they may go, and ends what is none of theirs", function()
+         local asked, told = {}, {}
+         local forward <close> = assert(session:forward_dynamic{ bind = "127.0.0.1:0", remote = true,
+            permit = function(host, port)
+               table.insert(asked, { host, port })
+               return port == there.port
+            end,
+            on_error = function(err, origin) table.insert(told, { err.code, origin.host }) end })
+         local function answer(request)
+            local client <close> = stream.connect(forward.port)
+            client:write(request)
+            client:shutdown()
+            return client:rest() or ""
+         end
+         local function socks5(port)
+            return "\5\1\0\5\1\0\1\127\0\0\1" .. string.pack(">I2", port)
+         end
+         assert.equal("\5\0" .. "\5\0\0\1\0\0\0\0\0\0" .. "early", answer(socks5(there.port) .. "early"))
+         assert.equal("\5\0" .. "\5\2\0\1\0\0\0\0\0\0", answer(socks5(1)))
+         assert.same({ { "127.0.0.1", there.port }, { "127.0.0.1", 1 } }, asked)
+         assert.equal("", answer("GET / HTTP/1.0\r\n\r\n"))
+         assert.equal("\5\255", answer("\5\1\2"))
+         assert.equal("", answer("\5"))
+         assert_idle(forward)
+         assert.same({ { "refused", "127.0.0.1" }, { "protocol", "127.0.0.1" }, { "protocol", "127.0.0.1" },
+            { "protocol", "127.0.0.1" } }, told)
+         assert.has_error(function() session:forward_dynamic{ bind = 0, permit = print } end)
       end)
    end)
 
