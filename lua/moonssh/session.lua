@@ -439,11 +439,20 @@ function Session:events()
    return writes and (reads and "rw" or "w") or "r"
 end
 
---- When to call step at the latest, on the clock of loop.now; nil when there is no hurry.
+-- The loop that step turns: the built-in one, where nobody runs it.
+local function turned(self)
+   local adapter = self._loop
+   return adapter.turn and not adapter.running() and adapter
+end
+
+--- When to call step at the latest, on the clock of loop.now; nil when there is no hurry. What tasks wait for counts,
+--- where step is what moves them.
 ---@return number|nil
 function Session:deadline()
    check(self, "deadline")
-   return pump.deadline(self)
+   local at, adapter = pump.deadline(self), turned(self)
+   local due = adapter and adapter.due()
+   return at and due and math.min(at, due) or at or due or nil
 end
 
 --- Does what can be done without waiting. → whether the session goes on. An error of a handler is raised.
@@ -451,8 +460,8 @@ end
 function Session:step()
    check(self, "step", true)
    local err = pump.step(self)
-   local adapter = self._loop
-   if adapter.turn and not adapter.running() then
+   local adapter = turned(self)
+   if adapter then
       adapter.turn()
    end
    if err then

@@ -1,3 +1,4 @@
+local light = require "spec.support.light"
 local loop = require "moonssh.loop"
 local memory = require "spec.support.memory"
 local messages = require "spec.support.messages"
@@ -310,3 +311,20 @@ for cbtype, kind in pairs(kinds) do
       end)
    end)
 end
+
+describe("a handler that waits for another session", function()
+   it("does not hold up the one that called it", function()
+      local server <close> = light.start()
+      local session <close> = assert(server:connect())
+      local other <close> = assert(server:connect())
+      local began, ended = 0, 0
+      session:callback_set("debug", function()
+         began = began + 1
+         other:run("hang", { timeout = 60 })
+         ended = ended + 1
+      end)
+      assert(session:run("debug one"))
+      assert.equal("here", session:run("echo here").stdout:match("%a+"))
+      assert.same({ 1, 0 }, { began, ended })
+   end)
+end)

@@ -2,6 +2,7 @@
 
 local core = require "moonssh.core"
 local dial = require "spec.support.dial"
+local light = require "spec.support.light"
 local memory = require "spec.support.memory"
 local server = require "spec.support.server"
 local ssh = require "moonssh"
@@ -231,5 +232,46 @@ describe("a loop of one's own", function()
       until not session:step()
       assert.equal("eof", session.failure.code)
       assert.is_false(session:step())
+   end)
+
+   it("moves tasks by step, which does not wait for what they wait for", function()
+      local host <close> = light.start()
+      local session <close> = assert(host:connect())
+      local channel <close> = assert(session:exec("cat"))
+      local log = {}
+      local task = ssh.spawn(function()
+         table.insert(log, "begun")
+         for line in channel:lines() do
+            table.insert(log, line)
+         end
+      end)
+      session.timeout = 60
+      assert.is_true(session:deadline() <= ssh.loop.now())
+      assert.is_true(session:step())
+      assert.same({ "begun" }, log)
+      assert.is_true(session:deadline() > ssh.loop.now() and session:deadline() <= ssh.loop.now() + 60)
+      channel:write("hello\n")
+      local poller <close> = core.poller()
+      while not log[2] do
+         poller:set(session:fd(), session:events())
+         assert(poller:wait(60))
+         assert.is_true(session:step())
+      end
+      assert.same({ "begun", "hello" }, log)
+      task:cancel()
+      assert(session:run("echo on"))
+   end)
+
+   it("has tasks and keepalives that are due counted in by deadline", function()
+      local host <close> = light.start()
+      local session <close> = assert(host:connect{ keepalive = { interval = 1000 } })
+      session:step()
+      assert.is_true(session:deadline() <= ssh.loop.now() + 1000)
+      local before = ssh.loop.now()
+      local task = ssh.spawn(ssh.loop.sleep, 500)
+      session:step()
+      assert.is_true(session:deadline() >= before + 500 and session:deadline() <= ssh.loop.now() + 500)
+      assert.is_true(session:pollable():timeout() <= 500)
+      task:cancel()
    end)
 end)

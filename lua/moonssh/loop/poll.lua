@@ -29,6 +29,7 @@ local ready, first_ready, last_ready = {}, 1, 0
 local current -- the fiber that is running
 local alive = 0 -- fibers that have not ended, without those in the background
 local awaited -- the fiber that run_all was called for, and what it has the loop stop with: { fiber =, fired = }
+local hurried = false -- whether somebody below on the stack is to go on as soon as the running fiber waits
 
 local function make_ready(fiber)
    last_ready = last_ready + 1
@@ -228,13 +229,14 @@ end
 poll.now = now
 
 --- Whether nothing could happen while the caller waits in place, without the loop, and until when that holds (nil: for
---- ever): no task is ready, and nobody waits for a descriptor. Most programs have one session and wait like this.
+--- ever): no task is ready, nobody waits for a descriptor, and nobody runs a task only until it waits. Most programs
+--- have one session and wait like this.
 ---@return boolean, number|nil
 function poll.alone()
    local fiber = current
    local timer = timers[1]
-   return waits.watching == 0 and first_ready > last_ready and not (fiber and (fiber.cancelled or fiber.nested)),
-      timer and timer.at
+   return waits.watching == 0 and first_ready > last_ready and not hurried
+      and not (fiber and (fiber.cancelled or fiber.nested)), timer and timer.at
 end
 
 --- Waits until the descriptor may be ready ("r", "w" or "rw"). → true | nil, "timeout"
@@ -312,7 +314,10 @@ end
 --- Runs f(...) as a task from here until its first wait. The fiber is `done` if it has ended by then.
 function poll.start(f, finish, ...)
    local fiber = new_fiber(f, finish, nil, ...)
+   local outer = hurried
+   hurried = true
    run(fiber)
+   hurried = outer
    return fiber
 end
 
@@ -347,7 +352,17 @@ end
 
 --- Runs what is ready, and takes what has become ready, without waiting.
 function poll.turn()
+   local outer = hurried
+   hurried = true
    turn({}, 0)
+   hurried = outer
+end
+
+--- When a turn has something to do without any descriptor being ready, or nil.
+---@return number|nil
+function poll.due()
+   local timer = timers[1]
+   return first_ready <= last_ready and now() or timer and timer.at
 end
 
 --- Runs the loop until no task is left, or this fiber has failed.
