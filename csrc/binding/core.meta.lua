@@ -65,6 +65,9 @@ function core.socket.listen(address) end
 function core.socket.listen_unix(path) end
 --- Takes a connection. → fd, host, port (numeric; neither for a Unix socket) | nil, "io", message, errno (errno == core.EAGAIN: none waits)
 function core.socket.accept(fd) end
+--- Takes a descriptor that another process sends over a Unix socket. → fd | nil, "io"|"eof" (what came has none), message, errno
+--- (errno == core.EAGAIN: none waits)
+function core.socket.take(fd) end
 --- → n | nil, "io", message, errno (errno == core.EAGAIN: later). SIGPIPE is never raised. Works on sockets, pipes and terminals, also on
 --- blocking ones without waiting. first and last as in string.sub.
 function core.socket.send(fd, data, first, last) end

@@ -1,4 +1,5 @@
-/* core.socket.listen, listen_unix and accept: the listening side of local forwarding. */
+/* core.socket.listen, listen_unix and accept: the listening side of local forwarding; and take, for a
+ * connection that another process has made. */
 #include "binding/fd.h"
 #include "binding/socket.h"
 
@@ -104,9 +105,58 @@ static int socket_accept(lua_State *L)
     return 1 + push_origin(L, &from);
 }
 
+/* The first descriptor of a message; others that came with it are closed. -1: there is none. */
+static int descriptor_in(struct msghdr *message)
+{
+    int found = -1;
+
+    for (struct cmsghdr *part = CMSG_FIRSTHDR(message); part != NULL; part = CMSG_NXTHDR(message, part)) {
+        const unsigned char *at = CMSG_DATA(part);
+        size_t n_bytes = part->cmsg_len - CMSG_LEN(0);
+        if (part->cmsg_level != SOL_SOCKET || part->cmsg_type != SCM_RIGHTS)
+            continue;
+        for (; n_bytes >= sizeof(int); n_bytes -= sizeof(int), at += sizeof(int)) {
+            int fd = -1;
+            memcpy(&fd, at, sizeof fd);
+            if (found < 0)
+                found = fd;
+            else
+                (void)close(fd);
+        }
+    }
+    return found;
+}
+
+static int socket_take(lua_State *L)
+{
+    int from = mssh_lua_check_fd(L, 1);
+    union {
+        struct cmsghdr aligned;
+        char room[CMSG_SPACE(sizeof(int))];
+    } control;
+    char byte = 0;
+    struct iovec data = {&byte, sizeof byte}; /* as no message is empty */
+    struct msghdr message = {.msg_iov = &data, .msg_iovlen = 1, .msg_control = control.room};
+    ssize_t n;
+    int fd;
+
+    message.msg_controllen = sizeof control.room;
+    do
+        n = recvmsg(from, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+    while (n < 0 && errno == EINTR);
+    if (n < 0)
+        return mssh_lua_push_errno(L, "io", errno);
+    fd = descriptor_in(&message);
+    if (fd < 0)
+        return mssh_lua_push_errno(L, "eof", ECONNRESET);
+    lua_pushinteger(L, fd);
+    return 1;
+}
+
 const luaL_Reg mssh_lua_listen_functions[] = {
     {"listen", socket_listen},
     {"listen_unix", socket_listen_unix},
     {"accept", socket_accept},
+    {"take", socket_take},
     {NULL, NULL},
 };

@@ -276,7 +276,7 @@ local function attempt_once(target, options, sessions, limit)
    local attempt <close> = setmetatable({ companions = {}, establish = establish }, Attempt)
    local socket, err = route.open(attempt, target, options, limit)
    if err then
-      return nil, err
+      return nil, route.explain(attempt, err)
    end
    local session
    session, err = Session.new(sessions)

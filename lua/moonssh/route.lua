@@ -16,6 +16,9 @@ local tokens = require "moonssh.config.tokens"
 -- Seconds between attempts to connect, as in ssh.
 local ATTEMPT_DELAY = 1
 
+-- So long a program that has closed its output may take to end before nothing is said of it, in seconds.
+local EXIT_TIME = 1
+
 -- Most hops that lead to each other.
 local MAX_DEPTH = 16
 
@@ -148,7 +151,26 @@ local function program_arguments(command, target)
    return list
 end
 
-local function run(attempt, command, target)
+-- The connection that the program has made, in place of one through it (ProxyUseFdpass). nil, err
+local function take_connection(attempt, limit)
+   local fd, code, message, errno
+   repeat
+      if not loop.wait(attempt.fd, "r", limit.at) and limit.at and loop.now() >= limit.at then
+         return nil, errors.timeout("connect")
+      end
+      fd, code, message, errno = core.socket.take(attempt.fd)
+   until fd or errno ~= core.EAGAIN
+   if not fd then
+      return nil, errors.new(code, "the proxy command has passed no connection: " .. message)
+   end
+   net.close(attempt.fd)
+   attempt.fd = fd
+   core.socket.prepare(fd)
+   return fd
+end
+
+-- Starts the program. `passes`: it makes a connection, passes it on and ends.
+local function run(attempt, command, target, limit, passes)
    local arguments, complaint = program_arguments(command, target)
    if not arguments then
       return nil, errors.new("io", "proxy command: " .. complaint)
@@ -165,6 +187,9 @@ local function run(attempt, command, target)
    end
    attempt.process = process
    table.insert(attempt.companions, process)
+   if passes then
+      return take_connection(attempt, limit)
+   end
    return ours
 end
 
@@ -177,7 +202,7 @@ function route.explain(attempt, err)
    if not process or err.code ~= "eof" and err.code ~= "io" then
       return err
    end
-   local how, status = shell.wait(process, loop.now() + 0.2)
+   local how, status = shell.wait(process, loop.now() + EXIT_TIME)
    if not how then
       return err
    end
@@ -229,7 +254,8 @@ function route.open(attempt, target, options, limit)
    elseif hops then
       return jump(attempt, hops, target, options, limit)
    elseif command then
-      return run(attempt, command, target)
+      return run(attempt, command, target, limit,
+         options.proxy_command == nil and options._found.proxyusefdpass == "yes")
    end
    local fd, address
    fd, err, address = connect(target, options, limit)

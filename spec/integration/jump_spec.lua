@@ -243,6 +243,37 @@ describe("a server", function()
          assert.equal(before, descriptors())
       end)
 
+      it("is reached over the connection that ProxyCommand passes on with ProxyUseFdpass", function()
+         local program = folder:write("pass.py", "import socket, sys\n"
+            .. "s = socket.create_connection((sys.argv[1], int(sys.argv[2])))\n"
+            .. "socket.send_fds(socket.socket(fileno=1), [b'x'], [s.fileno()])\n")
+         local before = descriptors()
+         local lines = ("ProxyCommand /usr/bin/python3 %s %%h %%p\nProxyUseFdpass yes"):format(program)
+         local session <close> = assert(connect("h1", { config = config(host(1, lines)) }))
+         assert.equal("hello\n", assert(session:run("echo hello")).stdout)
+         session:close()
+         assert.equal(before, descriptors())
+         for command, text in pairs{
+            ["echo SSH-2.0-no"] = "has passed no connection",
+            ["exit 3"] = "the proxy command has ended with status 3",
+         } do
+            local none, err = connect("h1", { config = config(host(1, ("ProxyCommand sh -c '%s'\nProxyUseFdpass yes")
+               :format(command))) })
+            assert.is_nil(none)
+            assert.is_truthy(err.message:find(text, 1, true), err.message)
+         end
+         local none, err = connect("h1", { timeout = 1, config = config(host(1,
+            "ProxyCommand sleep 1000\nProxyUseFdpass yes")) })
+         assert.is_nil(none)
+         assert.same({ "timeout", "connect" }, { err.code, err.stage })
+         -- A program that the caller names is spoken with.
+         local other <close> = assert(connect("h1", { config = config(host(1, lines)),
+            proxy_command = relay .. " %h %p" }))
+         assert.equal("hello\n", assert(other:run("echo hello")).stdout)
+         other:close()
+         assert.equal(before, descriptors())
+      end)
+
       it("says how a program has ended that brings no connection", function()
          local session, err = connect("h1", { config = config(host(1)), proxy_command = "sh -c 'exit 3'" })
          assert.is_nil(session)

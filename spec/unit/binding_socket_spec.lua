@@ -28,6 +28,47 @@ local function wait(fd, events)
    return select(2, poller:wait(60)) > 0
 end
 
+describe("core.socket.take", function()
+   -- Has python, a process of its own, send a message over the socket that is its output.
+   local function send(code)
+      local ours, theirs = socket.pair()
+      local child = assert(core.process.spawn({ "/usr/bin/python3", "-c",
+         "import socket, os\ns = socket.socket(fileno=1)\n" .. code }, theirs, theirs))
+      socket.close(theirs)
+      assert.is_true(wait(ours, "r"))
+      local results = table.pack(socket.take(ours))
+      socket.close(ours)
+      child:close()
+      return table.unpack(results, 1, results.n)
+   end
+
+   it("gives the descriptor that another process has sent, and none besides it", function()
+      local before = #core.file.glob("/proc/self/fd/*")
+      local fd = assert(send('socket.send_fds(s, [b"x"], [os.open("/proc/self/cmdline", 0)])'))
+      assert.equal(before + 1, #core.file.glob("/proc/self/fd/*"))
+      socket.close(fd)
+      fd = assert(send('r, w = os.pipe()\nos.write(w, b"mine")\nsocket.send_fds(s, [b"x"], [r, w, r, w])'))
+      assert.equal(before + 1, #core.file.glob("/proc/self/fd/*"))
+      assert.equal("mine", socket.recv(fd))
+      assert.equal("", socket.recv(fd))
+      socket.close(fd)
+   end)
+
+   it("says that there is none, or none yet", function()
+      for _, code in ipairs{ 's.send(b"SSH-2.0-x")', "pass" } do
+         local fd, reason = send(code)
+         assert.is_nil(fd)
+         assert.equal("eof", reason)
+      end
+      local a, b = socket.pair()
+      assert.equal(core.EAGAIN, select(4, socket.take(a)))
+      socket.close(a)
+      socket.close(b)
+      assert.equal(EBADF, select(4, socket.take(a)))
+      raises("number expected", socket.take)
+   end)
+end)
+
 describe("core.socket.pair", function()
    it("gives two ends that carry bytes both ways", function()
       local a, b = socket.pair()

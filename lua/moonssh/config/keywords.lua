@@ -141,7 +141,7 @@ keywords.rows = {
    permitlocalcommand = { read = flag },
    permitremoteopen = { read = values.permitted, acts = true },
    pkcs11provider = { read = text, none = true },
-   proxyusefdpass = { read = flag },
+   proxyusefdpass = { read = flag, acts = true },
    refuseconnection = { read = text, acts = true },
    securitykeyprovider = { read = text, none = true },
    sessiontype = { read = values.state{ none = "none", subsystem = "subsystem", default = "default" } },
