@@ -143,6 +143,20 @@ for name, start in pairs(file_servers.kinds) do
          assert.same({ "one", "two", "", "  12.5 0x10", "rest", "end" }, lines)
       end)
 
+      it("reads numbers as io does", function()
+         local texts = { "12.5x yz", "0x1fg", "-.5e3,", "+7-7", "1e+", "0x", "0x.8p1q", ".", " \n 08", "1..2", "--1", "1e5e5", "",
+            ("1"):rep(200) .. " 2", ("1"):rep(201) .. " 2", "0xap", "nan", "1_000" }
+         local path = folder:write("f", table.concat(texts, "\n") .. "\n")
+         local ours <close> = assert(sftp:open(path))
+         local theirs <close> = assert(io.open(path))
+         for _ = 1, 3 * #texts do
+            for _, format in ipairs{ "n", 1, "n", "l" } do
+               assert.same({ theirs:read(format) }, { (ours:read(format)) })
+               assert.equal(theirs:seek(), ours:seek())
+            end
+         end
+      end)
+
       it("writes files as io does", function()
          local path = folder:path("f")
          local file = assert(sftp:open(path, "w", 384))
@@ -179,6 +193,53 @@ for name, start in pairs(file_servers.kinds) do
          file:write("two")
          assert.is_true(file:close())
          assert.equal("onetwo", folder:read("f"))
+      end)
+
+      it("appends at the end, wherever it has been in between", function()
+         for _, mode in ipairs{ "a", "a+" } do
+            local path = folder:write("f", "one")
+            local their_path = folder:write("g", "one")
+            local ours <close> = assert(sftp:open(path, mode))
+            local theirs <close> = assert(io.open(their_path, mode))
+            for _, file in ipairs{ ours, theirs } do
+               file:write("two")
+               file:write("three")
+            end
+            assert.equal(theirs:seek(), ours:seek())
+            assert.equal(theirs:seek("set", 1), ours:seek("set", 1))
+            for _, file in ipairs{ ours, theirs } do
+               file:write("four")
+            end
+            assert.equal(15, ours:seek())
+            if mode == "a+" then
+               ours:seek("set", 1)
+               assert.equal("netwo", ours:read(5))
+            end
+            ours:write("five")
+            ours:flush()
+            assert.equal("onetwothreefourfive", folder:read("f"))
+         end
+         folder:write("f", "1234")
+         assert.equal(4, assert(sftp:open(folder:path("f"), "a")):seek())
+      end)
+
+      it("puts small writes together", function()
+         local path = folder:path("f")
+         local sent = session.info.packets_sent
+         local file = assert(sftp:open(path, "w+"))
+         local expected = {}
+         for i = 1, 20000 do
+            expected[i] = i .. ";"
+            assert.equal(file, file:write(i, ";"))
+         end
+         assert.equal(0, file:seek("set", 0))
+         assert.equal("1;2;", file:read(4))
+         file:seek("end")
+         file:write("end")
+         assert.equal(#table.concat(expected) + 3, file:stat().size)
+         assert.is_true(file:close())
+         assert.is_true(folder:read("f") == table.concat(expected) .. "end")
+         assert.is_true(session.info.packets_sent - sent < 200)
       end)
 
       it("lists, walks and globs", function()
@@ -226,3 +287,36 @@ for name, start in pairs(file_servers.kinds) do
       end)
    end)
 end
+
+describe("a file that is written in small pieces, and never waited for", function()
+   it("gets all of them in their places, however many", function()
+      local server <close> = file_servers.kinds["internal-sftp"]()
+      local session <close>, sftp = file_servers.open(server)
+      local folder <close> = tmp.dir()
+      local one, other = assert(sftp:open(folder:path("one"), "w")), assert(sftp:open(folder:path("other"), "w"))
+      local expected = {}
+      for i = 1, 70000 do
+         expected[i] = ("%d\n"):format(i)
+         assert(one:write(expected[i]))
+         if i % 7 == 0 then
+            assert(other:write(expected[i]))
+         end
+      end
+      assert.is_true(one:close())
+      assert.is_true(folder:read("one") == table.concat(expected))
+      -- What was held back goes when answers come, whoever it is that waits.
+      assert.is_true(sftp:exists(folder:path("other")))
+      process.wait_until(function()
+         sftp:exists(folder:path("other"))
+         return folder:read("other"):sub(-6) == "70000\n"
+      end, 60, "the last line")
+      other:close()
+      local n = 0
+      for line in io.lines(folder:path("other")) do
+         n = n + 7
+         assert.equal(n, tonumber(line))
+      end
+      assert.equal(70000, n)
+      assert.is_nil(session.failure)
+   end)
+end)

@@ -1,11 +1,14 @@
 -- A file at the server, with the methods of a file of `io`. It reads ahead while it is read from start to end, and
--- writes behind: what a write could not do is told by the next one, by flush, seek or close.
+-- writes behind: what a write could not do is told by the next one, by flush, seek or close. While many writes are
+-- unanswered, small ones are held back until they fill a block, or until an answer comes.
 
 local args = require "moonssh.args"
 local attributes = require "moonssh.sftp.attributes"
 local errors = require "moonssh.errors"
 local Link = require "moonssh.sftp.link"
+local numeral = require "moonssh.sftp.numeral"
 local pump = require "moonssh.pump"
+local write_behind = require "moonssh.sftp.write_behind"
 
 local TYPE, REPLY = Link.type, Link.reply
 
@@ -13,6 +16,10 @@ local TYPE, REPLY = Link.type, Link.reply
 ---@field closed boolean
 local File = { __name = "moonssh.sftp_file" }
 File.__index = File
+
+for name, method in pairs(write_behind) do
+   File[name] = method
+end
 
 local READ, WRITE, APPEND, CREATE, TRUNCATE = 1, 2, 4, 8, 16
 
@@ -25,9 +32,8 @@ local modes = {
    ["a+"] = READ | WRITE | APPEND | CREATE,
 }
 
--- Bytes asked for ahead of the reader at most, and written behind the writer.
+-- Bytes asked for ahead of the reader at most.
 local AHEAD = 8 * 1024 * 1024
-local BEHIND = 8 * 1024 * 1024
 
 -- The first piece that is asked for: a file may be read in small parts.
 local FIRST = 32 * 1024
@@ -64,6 +70,9 @@ function File.open(sftp, path, mode, permissions, deadline)
       _first = 1,
       _last = 0,
       _written = 0, -- bytes of them
+      _held = {}, -- pieces that are held back, up to `_at`
+      _held_len = 0,
+      _at_end = nil, -- of a file to append to: whether `_at` is where a write goes; nil as long as nothing has moved
    }, File)
 end
 
@@ -76,48 +85,8 @@ local function at(err, offset)
    return err.offset == nil and errors.with(err, { offset = offset }) or err
 end
 
--- Writing ------------------------------------------------------------------------------------------------------------
-
--- Takes the answer to the oldest write. A failure is kept for whoever asks next.
-local function take_answer(self, deadline)
-   local record = self._behind[self._first]
-   local ok, err = self._link:await(record, deadline)
-   if not ok and not record.done then
-      return nil, err
-   end
-   self._behind[self._first] = nil
-   self._first = self._first + 1
-   self._written = self._written - record.len
-   if not ok and not self._failed then
-      self._failed = at(err, record.offset)
-   end
-   return true
-end
-
--- The failure of a write that was sent before, once.
-local function failed(self)
-   local err = self._failed
-   self._failed = nil
-   return err
-end
-
--- Takes answers until at most `most` bytes are unanswered, and those that are there. → true | nil, err
-local function settle(self, most, deadline)
-   while self._first <= self._last and (self._written > most or self._behind[self._first].done) do
-      local ok, err = take_answer(self, deadline)
-      if not ok then
-         return nil, err
-      end
-   end
-   local err = failed(self)
-   if err then
-      return nil, err
-   end
-   return true
-end
-
 -- What was read ahead is of no use any more.
-local function drop_ahead(self)
+function File:_drop_ahead()
    for _, record in ipairs(self._ahead) do
       self._link:forget(record)
    end
@@ -126,34 +95,7 @@ local function drop_ahead(self)
    self._next, self._most = self._at, FIRST
 end
 
---- Sends a string in blocks. → true | nil, err
-function File:_write(data, deadline)
-   drop_ahead(self)
-   local link, block = self._link, self._sftp._write_block
-   for first = 1, #data, block do
-      local ok, err = settle(self, BEHIND - block, deadline)
-      if ok then
-         ok, err = link:await_room(deadline)
-      end
-      if not ok then
-         return nil, err
-      end
-      local piece = data:sub(first, first + block - 1)
-      local record
-      record, err = link:send(TYPE.WRITE, string.pack(">s4I8s4", self._handle, self._at, piece), self.path)
-      if not record then
-         return nil, at(err, self._at)
-      end
-      record.offset, record.len = self._at, #piece
-      self._last = self._last + 1
-      self._behind[self._last] = record
-      self._written = self._written + #piece
-      self._at = self._at + #piece
-      pump.flush(link._session)
-   end
-   self._next = self._at
-   return true
-end
+-- Writing ------------------------------------------------------------------------------------------------------------
 
 --- Writes strings or numbers. → the file | nil, err
 ---@param ... string|number
@@ -183,7 +125,7 @@ end
 ---@return moonssh.error? err
 function File:flush(options)
    check(self, "flush")
-   local ok, err = settle(self, 0, self._sftp:_deadline("flush", 1, options))
+   local ok, err = self:_settle(0, self._sftp:_deadline("flush", 1, options))
    if not ok then
       return nil, err
    end
@@ -329,24 +271,19 @@ function File:_read_all(deadline)
    end
 end
 
--- The longest text that io would take for a number.
-local NUMERAL = 200
-
 local function read_number(self, deadline)
-   local text = ""
-   while true do
+   local failure
+   local value = numeral(function()
       local ok, err = fill(self, 1, deadline)
-      if ok == nil then
-         return nil, err
-      end
-      local c = ok and self._piece:sub(self._from, self._from) or ""
-      local blank = text == "" and c:find("^%s")
-      if c == "" or not blank and (not c:find("^[%w.+-]") or #text >= NUMERAL) then
-         return tonumber(text)
-      end
+      failure = failure or err
+      return ok and self._piece:sub(self._from, self._from) or ""
+   end, function()
       take(self, 1)
-      text = blank and "" or text .. c
+   end)
+   if failure then
+      return nil, failure
    end
+   return value
 end
 
 local function read_one(self, fname, index, format, deadline)
@@ -373,10 +310,11 @@ local function read(self, fname, ...)
       return nil, Link.error("io", self.path, "the file is not open for reading")
    end
    local deadline = self._link._session:_deadline()
-   local ok, err = settle(self, 0, deadline)
+   local ok, err = self:_settle(0, deadline)
    if not ok then
       return nil, err
    end
+   self._at_end = false
    local n = math.max(1, select("#", ...))
    local results = {}
    for i = 1, n do
@@ -426,9 +364,15 @@ function File:seek(whence, offset)
    check(self, "seek")
    args.optional("seek", 2, offset, "integer")
    local deadline = self._link._session:_deadline()
-   local ok, err = settle(self, 0, deadline)
+   local ok, err = self:_settle(0, deadline)
    if not ok then
       return nil, err
+   end
+   if self._append and not self._reads and self._at_end == nil then
+      ok, err = self:_go_to_end(deadline)
+      if not ok then
+         return nil, err
+      end
    end
    local base = 0
    if whence == nil or whence == "cur" then
@@ -448,8 +392,8 @@ function File:seek(whence, offset)
       return nil, Link.error("io", self.path, "Invalid argument")
    end
    if target ~= self._at then
-      self._at = target
-      drop_ahead(self)
+      self._at, self._at_end = target, false
+      self:_drop_ahead()
    end
    return target
 end
@@ -457,6 +401,10 @@ end
 -- The rest -----------------------------------------------------------------------------------------------------------
 
 function File:_stat(deadline)
+   local ok, err = self:_send_held()
+   if not ok then
+      return nil, err
+   end
    return self._link:call(TYPE.FSTAT, string.pack(">s4", self._handle), self.path, deadline)
 end
 
@@ -478,7 +426,7 @@ function File:setstat(values, options)
    check(self, "setstat")
    local body = string.pack(">s4", self._handle) .. attributes.check("setstat", 1, values)
    local deadline = self._sftp:_deadline("setstat", 2, options)
-   local ok, err = settle(self, 0, deadline)
+   local ok, err = self:_settle(0, deadline)
    if not ok then
       return nil, err
    end
@@ -489,7 +437,7 @@ function File:_fsync(deadline)
    if not self._sftp.extensions["fsync@openssh.com"] then
       return nil, Link.error("unsupported", self.path, "the server has no fsync@openssh.com")
    end
-   local ok, err = settle(self, 0, deadline)
+   local ok, err = self:_settle(0, deadline)
    if not ok then
       return nil, err
    end
@@ -523,7 +471,7 @@ end
 --- Closes it and waits for the answer. → true | nil, err
 function File:_close(deadline)
    self.closed = true
-   local ok, err = settle(self, 0, deadline)
+   local ok, err = self:_settle(0, deadline)
    local handle = self._handle
    self._handle = nil
    local closed, close_err = self._link:call(TYPE.CLOSE, string.pack(">s4", handle), self.path, deadline)
@@ -543,7 +491,7 @@ function File:close()
       self.closed = true
       return true
    end
-   drop_ahead(self)
+   self:_drop_ahead()
    return self:_close(self._link._session:_deadline())
 end
 

@@ -169,6 +169,9 @@ function Link:_event(id, what, value)
       record.value = value
    end
    fiber.finish(record, self._session)
+   if record.answered then
+      record:answered()
+   end
 end
 
 -- Requests -----------------------------------------------------------------------------------------------------------
