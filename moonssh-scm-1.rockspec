@@ -99,6 +99,7 @@ build = {
          ["moonssh.map"] = "lua/moonssh/map.lua",
          ["moonssh.match"] = "lua/moonssh/match.lua",
          ["moonssh.net"] = "lua/moonssh/net.lua",
+         ["moonssh.part"] = "lua/moonssh/part.lua",
          ["moonssh.paths"] = "lua/moonssh/paths.lua",
          ["moonssh.process"] = "lua/moonssh/process.lua",
          ["moonssh.pump"] = "lua/moonssh/pump.lua",

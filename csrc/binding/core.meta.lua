@@ -152,7 +152,8 @@ function core.file.remove(path) end
 function core.file.symlink(target, path) end
 function core.file.readlink(path) end
 function core.file.chmod(path, permissions) end
-function core.file.times(path, atime, mtime) end
+--- With `as_link`, those of a symbolic link itself.
+function core.file.times(path, atime, mtime, as_link) end
 function core.file.list(path) end
 
 -- Programs ---------------------------------------------------------------------------------------------------------------------------

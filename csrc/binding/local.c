@@ -301,7 +301,7 @@ static int file_times(lua_State *L)
     struct timespec times[2];
 
     check_times(L, 2, times);
-    return push_done(L, utimensat(AT_FDCWD, path, times, 0));
+    return push_done(L, utimensat(AT_FDCWD, path, times, lua_toboolean(L, 4) ? AT_SYMLINK_NOFOLLOW : 0));
 }
 
 /* What reads a folder is an object, to be closed if a name finds no memory. */

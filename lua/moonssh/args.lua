@@ -88,6 +88,14 @@ function args.optional(fname, index, value, types)
    end
 end
 
+--- Raises unless the value is a path: any bytes but NUL, at which C ends it, and many a server all that it does.
+function args.path(fname, index, value)
+   args.check(fname, index, value, "string")
+   if value:find("\0", 1, true) then
+      args.bad(fname, index, "a path cannot hold a NUL")
+   end
+end
+
 --- Raises unless `self` is a handle of this kind, and open.
 ---@param self any
 ---@param kind string "session", "channel", …

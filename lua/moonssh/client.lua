@@ -4,6 +4,7 @@ local agents = require "moonssh.agent"
 local algorithms = require "moonssh.algorithms"
 local args = require "moonssh.args"
 local auth = require "moonssh.auth"
+local Channel = require "moonssh.channel"
 local configs = require "moonssh.config"
 local core = require "moonssh.core"
 local control = require "moonssh.control"
@@ -45,7 +46,7 @@ local families = { any = true, inet = true, inet6 = true }
 ---@field proxy_command? string|string[]|false a program to go through
 ---@field bind_address? string
 ---@field address_family? "any"|"inet"|"inet6"
----@field socket? any a descriptor, or an object with getfd(); it stays the caller's
+---@field socket? any a descriptor, an object with getfd(), or a channel of a session; it stays the caller's
 
 -- Those of the login and of the session come from there; the session's timeout has another name here.
 local connect_options = args.join(Session.options, auth.options, {
@@ -134,7 +135,7 @@ local function check(options)
       or options.user and destinations.complaint("user", options.user) and "'user': not a login name"
       or bind and destinations.complaint("host", bind) and "'bind_address': a name or an address expected"
       or socket ~= nil and not is_carried(options) and not transport.descriptor(socket)
-         and "'socket': no descriptor, and no object with getfd()"
+         and (getmetatable(socket) ~= Channel or socket.closed) and "'socket': no descriptor, no object with getfd(), and no open channel"
    if complaint then
       args.bad("connect", 2, "option " .. complaint)
    end

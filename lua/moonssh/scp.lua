@@ -7,6 +7,7 @@
 local args = require "moonssh.args"
 local core = require "moonssh.core"
 local errors = require "moonssh.errors"
+local part = require "moonssh.part"
 
 local scp = {}
 
@@ -22,7 +23,8 @@ local DEEPEST = 64
 
 local PERMISSIONS = 511 -- 0777
 
-local PART = ".part"
+-- Seconds that the server's scp may take to end when all has come.
+local LAST_WORDS = 10
 
 ---@class moonssh.scp_options
 ---@field recursive? boolean a tree
@@ -209,13 +211,18 @@ local function create(path, mode)
    return io.open(path, "r+b")
 end
 
-local function open_output(target, mode)
+-- `files`: the files of this copy whose names end as those of parts do.
+local function open_output(target, mode, files)
    local found = core.file.stat(target)
    if found and found.type == "directory" then
       return nil, local_error(target, "Is a directory")
    end
    local in_place = found and found.type ~= "file"
-   local output = setmetatable({ target = target, path = in_place and target or target .. PART }, Output)
+   local folder = target:match("^.*/") or ""
+   local function is_taken(name)
+      return files[folder .. name]
+   end
+   local output = setmetatable({ target = target, path = in_place and target or part.of(target, is_taken) }, Output)
    local message, errno
    output.file, message, errno = create(output.path, mode)
    if not output.file and not in_place then
@@ -247,7 +254,7 @@ end
 -- Takes the bytes of a file. What cannot be written here is taken nevertheless, and told to the server.
 -- → true | nil, err
 local function take_file(copy, target, mode, size, times)
-   local output <close>, trouble = open_output(target, mode)
+   local output <close>, trouble = open_output(target, mode, copy.files)
    local ok, err = copy:send("\0")
    local done = 0
    while ok and done < size do
@@ -279,6 +286,7 @@ local function take_file(copy, target, mode, size, times)
    if not trouble then
       ok, trouble = finish_output(output, mode, times, copy.options.preserve)
       if ok then
+         copy.files[target] = target:find("%.part$") ~= nil or nil
          return copy:send("\0")
       end
    end
@@ -413,7 +421,7 @@ function scp.get(session, remote, target, options)
    if not copy then
       return nil, err
    end
-   copy.target, copy.folders, copy.n_top = target, {}, 0
+   copy.target, copy.folders, copy.n_top, copy.files = target, {}, 0, {}
    local ok
    ok, err = copy:send("\0")
    while ok do
@@ -421,7 +429,10 @@ function scp.get(session, remote, target, options)
    end
    if err then
       return nil, err
-   elseif copy.folders[1] then
+   end
+   -- Closed earlier, the channel would be taken for the next one by dropbear: its program's end ends that.
+   copy.channel:wait(math.min(copy:left() or LAST_WORDS, LAST_WORDS))
+   if copy.folders[1] then
       return nil, copy:ended()
    elseif copy.first_error then
       return nil, copy.first_error

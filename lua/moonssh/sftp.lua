@@ -2,6 +2,7 @@
 
 local args = require "moonssh.args"
 local attributes = require "moonssh.sftp.attributes"
+local errors = require "moonssh.errors"
 local fiber = require "moonssh.sftp.fiber"
 local File = require "moonssh.sftp.file"
 local Link = require "moonssh.sftp.link"
@@ -118,10 +119,6 @@ end
 
 Sftp._check = check
 
-local function check_path(fname, index, path)
-   args.check(fname, index, path, "string")
-end
-
 --- The deadline of a call's last argument.
 function Sftp:_deadline(fname, index, options)
    return self._session:_deadline(args.options(fname, index, options, call_options))
@@ -140,7 +137,7 @@ end
 
 local function stat(self, fname, type, path, options)
    check(self, fname)
-   check_path(fname, 1, path)
+   args.path(fname, 1, path)
    return self._link:call(type, s4(path), path, self:_deadline(fname, 2, options))
 end
 
@@ -187,7 +184,7 @@ end
 ---@return moonssh.error? err
 function Sftp:setstat(path, values, options)
    check(self, "setstat")
-   check_path("setstat", 1, path)
+   args.path("setstat", 1, path)
    local body = s4(path) .. attributes.check("setstat", 2, values)
    return self._link:call(TYPE.SETSTAT, body, path, self:_deadline("setstat", 3, options))
 end
@@ -200,7 +197,7 @@ end
 ---@return moonssh.error? err
 function Sftp:lsetstat(path, values, options)
    check(self, "lsetstat")
-   check_path("lsetstat", 1, path)
+   args.path("lsetstat", 1, path)
    local body = s4(path) .. attributes.check("lsetstat", 2, values)
    local deadline = self:_deadline("lsetstat", 3, options)
    if self.extensions["lsetstat@openssh.com"] then
@@ -257,7 +254,7 @@ end
 ---@return moonssh.error? err
 function Sftp:mkdir(path, options)
    check(self, "mkdir")
-   check_path("mkdir", 1, path)
+   args.path("mkdir", 1, path)
    options = args.options("mkdir", 2, options, { parents = "boolean", mode = "integer", timeout = "number" })
    local deadline = self._session:_deadline(options)
    return (options.parents and make_folders or make_folder)(self, path, options.mode, deadline)
@@ -266,7 +263,7 @@ end
 local function on_path(fname, type)
    return function(self, path, options)
       check(self, fname)
-      check_path(fname, 1, path)
+      args.path(fname, 1, path)
       return self._link:call(type, s4(path), path, self:_deadline(fname, 2, options))
    end
 end
@@ -291,12 +288,20 @@ function Sftp:remove(path, options)
    return remove_file(self, path, options)
 end
 
---- Renames, over what has the new name where the server can. → value | nil, err
-function Sftp:_rename(from, to, deadline)
+--- Renames, over what has the new name where the server can; `path` is for messages. → value | nil, err
+function Sftp:_rename(from, to, path, deadline)
    if self.extensions["posix-rename@openssh.com"] then
-      return self:_extended("posix-rename@openssh.com", s4(from, to), to, deadline)
+      return self:_extended("posix-rename@openssh.com", s4(from, to), path, deadline)
    end
-   return self._link:call(TYPE.RENAME, s4(from, to), to, deadline)
+   return self._link:call(TYPE.RENAME, s4(from, to), path, deadline)
+end
+
+-- What a call with two paths gives: the server does not say which of them an error is about.
+local function of_both(ok, err, to)
+   if err and err.code == "sftp" then
+      err = errors.with(err, { to = to, message = ("%s (to %s)"):format(err.message, errors.escape(to, 400)) })
+   end
+   return ok, err
 end
 
 --- Renames a file, over one that has the new name if the server has posix-rename@openssh.com. → true | nil, err
@@ -307,9 +312,10 @@ end
 ---@return moonssh.error? err
 function Sftp:rename(from, to, options)
    check(self, "rename")
-   check_path("rename", 1, from)
-   check_path("rename", 2, to)
-   return self:_rename(from, to, self:_deadline("rename", 3, options))
+   args.path("rename", 1, from)
+   args.path("rename", 2, to)
+   local ok, err = self:_rename(from, to, from, self:_deadline("rename", 3, options))
+   return of_both(ok, err, to)
 end
 
 -- The draft has the link first. OpenSSH took the target first, and nearly all followed; asyncssh decides by the
@@ -327,8 +333,8 @@ end
 ---@return moonssh.error? err
 function Sftp:symlink(target, path, options)
    check(self, "symlink")
-   check_path("symlink", 1, target)
-   check_path("symlink", 2, path)
+   args.path("symlink", 1, target)
+   args.path("symlink", 2, path)
    return self._link:call(TYPE.SYMLINK, self:_symlink(target, path), path, self:_deadline("symlink", 3, options))
 end
 
@@ -360,13 +366,14 @@ end
 ---@return moonssh.error? err
 function Sftp:hardlink(from, to, options)
    check(self, "hardlink")
-   check_path("hardlink", 1, from)
-   check_path("hardlink", 2, to)
+   args.path("hardlink", 1, from)
+   args.path("hardlink", 2, to)
    local deadline = self:_deadline("hardlink", 3, options)
    if not self.extensions["hardlink@openssh.com"] then
-      return nil, Link.unsupported("hardlink@openssh.com", to)
+      return nil, Link.unsupported("hardlink@openssh.com", from)
    end
-   return self:_extended("hardlink@openssh.com", s4(from, to), to, deadline)
+   local ok, err = self:_extended("hardlink@openssh.com", s4(from, to), from, deadline)
+   return of_both(ok, err, to)
 end
 
 --- What the server allows: bytes of a packet, of a read, of a write; files that may be open (0: not told).
@@ -391,7 +398,7 @@ end
 ---@return moonssh.error? err
 function Sftp:open(path, mode, permissions, options)
    check(self, "open")
-   check_path("open", 1, path)
+   args.path("open", 1, path)
    args.optional("open", 2, mode, "string")
    args.optional("open", 3, permissions, "integer")
    return File.open(self, path, mode or "r", permissions, self:_deadline("open", 4, options))
@@ -404,7 +411,7 @@ end
 ---@return moonssh.error? err
 function Sftp:read_file(path, options)
    check(self, "read_file")
-   check_path("read_file", 1, path)
+   args.path("read_file", 1, path)
    local deadline = self:_deadline("read_file", 2, options)
    local file <close>, err = File.open(self, path, "r", nil, deadline)
    if not file then
@@ -421,7 +428,7 @@ end
 ---@return moonssh.error? err
 function Sftp:write_file(path, data, options)
    check(self, "write_file")
-   check_path("write_file", 1, path)
+   args.path("write_file", 1, path)
    args.check("write_file", 2, data, { "string", "number" })
    options = args.options("write_file", 3, options, { timeout = "number", mode = "integer" })
    local deadline = self._session:_deadline(options)
@@ -444,7 +451,7 @@ end
 ---@return moonssh.error? err
 function Sftp:fsync(path, options)
    check(self, "fsync")
-   check_path("fsync", 1, path)
+   args.path("fsync", 1, path)
    local deadline = self:_deadline("fsync", 2, options)
    local file <close>, err = File.open(self, path, "r", nil, deadline)
    if not file then
@@ -476,8 +483,8 @@ end
 ---@return moonssh.error? err
 function Sftp:copy(from, to, options)
    check(self, "copy")
-   check_path("copy", 1, from)
-   check_path("copy", 2, to)
+   args.path("copy", 1, from)
+   args.path("copy", 2, to)
    local deadline = self:_deadline("copy", 3, options)
    local source <close>, err = File.open(self, from, "r", nil, deadline)
    if not source then
@@ -489,7 +496,10 @@ function Sftp:copy(from, to, options)
       return nil, err
    end
    local mode = found.permissions and found.permissions & 511
-   local guard <close>, open_err = File.open(self, to, "w", mode, deadline)
+   -- What is longer, and so not the same file, is emptied. Some servers cannot cut a file but to nothing.
+   local there = self._link:call(TYPE.STAT, s4(to), to, deadline)
+   local is_longer = there and (there.size or 0) > (found.size or 0)
+   local guard <close>, open_err = File.open(self, to, is_longer and "w" or File.OVER, mode, deadline)
    target = guard
    if not target then
       return nil, open_err

@@ -42,6 +42,18 @@ describe("with sshd, a channel that is dialled", function()
       assert.same({ "channel_open", 2 }, { err.code, err.reason })
    end)
 
+   it("is a socket for connect, which stays the caller's", function()
+      local channel <close> = assert(session:dial("127.0.0.1", sshd.port))
+      local inner <close> = assert(dial(sshd, { socket = channel }))
+      assert.equal("inner", inner:run("printf inner").stdout)
+      inner:close()
+      channel:close()
+      assert.has_error(function()
+         dial(sshd, { socket = channel })
+      end)
+      assert.equal("outer", session:run("printf outer").stdout)
+   end)
+
    it("carries a further session, and that one a third", function()
       local hops, below = {}, session
       for i = 1, 2 do

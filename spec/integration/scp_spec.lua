@@ -72,6 +72,16 @@ describe("with sshd,", function()
       assert.equal("751 1000000000", modes(folder:path("put")))
    end)
 
+   it("scp_get copies names that others have while they are written", function()
+      folder:mkdir("from")
+      for name, data in pairs{ x = "1", ["x.part"] = "2", y = "3", ["y.part"] = "4", ["y.part.part"] = "5", ["y~.part"] = "6",
+         [("n"):rep(255)] = "7" } do
+         folder:write("from/" .. name, data)
+      end
+      assert.is_true(assert(session:scp_get(folder:path("from"), folder:path("to"), { recursive = true })))
+      assert.equal("", process.run{ "diff", "-r", folder:path("from"), folder:path("to") }.stdout)
+   end)
+
    it("both copy trees", function()
       local script = [[cd "$0"; mkdir -p tree/sub/empty "tree/a b"; echo one >tree/one; echo two >"tree/a b/two words"
          head -c 300000 /dev/urandom >tree/sub/bytes; chmod 700 tree/sub; chmod 600 tree/one; : >tree/sub/nothing
@@ -158,6 +168,21 @@ describe("with sshd,", function()
          assert.has_error(function() session[name](session, "x\0y", "x") end)
          assert.has_error(function() session[name](session, "x", nil) end)
          assert.has_error(function() session[name](session, "x", "y", { resume = true }) end)
+      end
+   end)
+end)
+
+describe("with dropbear,", function()
+   it("scp_get and scp_put copy one file after the other", function()
+      local dropbear <close> = server.dropbear{}
+      local session <close> = assert(dial(dropbear))
+      local folder <close> = tmp.dir()
+      for i = 1, 20 do
+         local text = ("text"):rep(i)
+         assert.is_true(assert(session:scp_get(folder:write("f", text), folder:path("g"))))
+         assert.equal(text, folder:read("g"))
+         assert.is_true(assert(session:scp_put(folder:path("g"), folder:path("h"))))
+         assert.equal(text, folder:read("h"))
       end
    end)
 end)

@@ -37,6 +37,14 @@ local function compare(one, other)
    assert.equal("", process.run{ "diff", "-r", "--no-dereference", one, other }.stdout)
 end
 
+local function names_in(path)
+   local names = {}
+   for name in sh("ls -A " .. path):gmatch("[^\n]+") do
+      table.insert(names, name)
+   end
+   return names
+end
+
 -- Names, types, permissions and times, as text.
 local function attributes_of(path)
    return sh(("cd %s && find . -mindepth 1 ! -type l -printf '%%P %%y %%m %%Ts\\n' | sort"):format(path))
@@ -173,6 +181,65 @@ for name, start in pairs(file_servers.kinds) do
          compare(tree, folder:path("up"))
          assert(sftp:get(tree, folder:path("down"), { recursive = true }))
          compare(tree, folder:path("down"))
+      end)
+
+      it("copy names as long as names can be, and those that others have while they are written", function()
+         local long = ("n"):rep(254)
+         local files = { x = pattern(1500000), ["x.part"] = "a", y = "b", ["y.part"] = pattern(1500000), ["y~.part"] = "c",
+            ["y.part.part"] = pattern(700000), [long .. "1"] = pattern(700000), [long .. "2"] = "d", [("é"):rep(127)] = "e" }
+         folder:mkdir("from")
+         for file, data in pairs(files) do
+            folder:write("from/" .. file, data)
+         end
+         sh(("ln -s y %s/z && ln -s nothing %s/z.part"):format(folder:path("from"), folder:path("from")))
+         for _, way in ipairs{ "get", "put" } do
+            local done = assert(sftp[way](sftp, folder:path("from"), folder:path(way), { recursive = true }))
+            assert.same({ 9, 2 }, { done.files, done.links })
+            compare(folder:path("from"), folder:path(way))
+         end
+         local name = folder:path("from/" .. long .. "1")
+         assert(sftp:get(name, folder:path(long)))
+         assert.is_true(folder:read(long) == files[long .. "1"])
+         assert(sftp:put(name, folder:path(long), { atomic = false }))
+         assert.is_true(folder:read(long) == files[long .. "1"])
+      end)
+
+      it("do not put a folder's name on a file", function()
+         folder:write("f", "text")
+         for _, way in ipairs{ "get", "put" } do
+            local to = folder:mkdir(way)
+            local done, err = sftp[way](sftp, folder:path("f"), to)
+            assert.is_nil(done)
+            assert.same({ way == "get" and "io" or "sftp", to }, { err.code, err.path })
+            assert.matches("[Ii]s a directory", err.message)
+            assert.same({ "f", "get", way == "put" and "put" or nil }, names_in(folder.root))
+         end
+      end)
+
+      it("bring what they write to the disk when asked to, or say that the server cannot", function()
+         folder:write("f", "text")
+         assert(sftp:get(folder:path("f"), folder:path("g"), { fsync = true }))
+         assert.equal("text", folder:read("g"))
+         local done, err = sftp:put(folder:path("f"), folder:path("h"), { fsync = true })
+         if sftp.extensions["fsync@openssh.com"] then
+            assert.equal(1, done.files)
+            assert.equal("text", folder:read("h"))
+         else
+            assert.is_nil(done)
+            assert.same({ "unsupported", folder:path("h") }, { err.code, err.path })
+            assert.same({ "f", "g" }, names_in(folder.root))
+         end
+      end)
+
+      it("keep the times of links when asked to, where the server can", function()
+         sh(("mkdir %s && ln -s nothing %s/l && touch -h -d @1000000000 %s/l"):format(folder:path("t"), folder:path("t"),
+            folder:path("t")))
+         for _, way in ipairs{ "get", "put" } do
+            assert(sftp[way](sftp, folder:path("t"), folder:path(way), { recursive = true, preserve = true }))
+            if way == "get" or sftp.extensions["lsetstat@openssh.com"] then
+               assert.equal("1000000000\n", sh("stat -c %Y " .. folder:path(way .. "/l")))
+            end
+         end
       end)
 
       it("say what a tree's files failed of, and copy the others", function()

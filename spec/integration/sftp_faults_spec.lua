@@ -182,13 +182,13 @@ describe("SFTP", function()
       for _, atomic in ipairs{ true, false } do
          local done, err = peer.sftp:get("/f", folder:path("f"), { timeout = 0.05, atomic = atomic })
          assert.is_nil(done)
-         assert.same({ "timeout", "/f", 0 }, { err.code, err.path, err.offset })
+         assert.same({ "timeout", "read", "/f", 0 }, { err.code, err.stage, err.path, err.offset })
       end
       assert.is_nil(folder:read("f.part"))
       local path = folder:write("g", TEXT)
       local done, err = peer.sftp:put(path, "/g", { timeout = 0.05 })
       assert.is_nil(done)
-      assert.same({ "timeout", path, 0 }, { err.code, err.path, err.offset })
+      assert.same({ "timeout", "write", path, 0 }, { err.code, err.stage, err.path, err.offset })
       assert.is_nil(peer.files["/g"])
       local text
       text, err = peer.sftp:read_file("/f", { timeout = 0.05 })
@@ -203,6 +203,23 @@ describe("SFTP", function()
       assert.equal(TEXT, peer.sftp:read_file("/f"))
       assert.is_nil(next(peer.handles))
       assert.equal(before, descriptors())
+   end)
+
+   it("names what it was about after a timeout before any file is open", function()
+      local peer <close> = SftpPeer.new{ session = { loop = waiting.clock() }, on = {
+         OPEN = function() return {} end,
+         OPENDIR = function() return {} end,
+         STAT = function() return {} end,
+         LSTAT = function() return {} end,
+      } }
+      local path = folder:write("g", TEXT)
+      for _, case in ipairs{ { "get", "read", "/f" }, { "put", "write", path }, { "remove_tree", "request", "/f" } } do
+         local done, err = peer.sftp[case[1]](peer.sftp, case[3], case[1] == "remove_tree" and { timeout = 5 } or "/g",
+            case[1] ~= "remove_tree" and { timeout = 5 } or nil)
+         assert.is_nil(done)
+         assert.same({ "timeout", case[2], case[3] }, { err.code, err.stage, err.path })
+         assert.truthy(err.message:find(case[3] .. ": timeout", 1, true))
+      end
    end)
 
    it("goes on after a task was cancelled, with nothing left open", function()

@@ -101,6 +101,37 @@ for name, start in pairs(file_servers.kinds) do
          assert.equal(sh("realpath " .. folder:path("way")):sub(1, -2), sftp:realpath(folder:path("way")))
       end)
 
+      it("names both paths where an error may be about either", function()
+         local from, to = folder:path("nothing"), folder:path("g")
+         for _, call in ipairs{ "rename", "hardlink" } do
+            local ok, err = sftp[call](sftp, from, to)
+            assert.is_nil(ok)
+            assert.equal(from, err.path)
+            if err.code == "sftp" then
+               assert.same({ "no_such_file", to }, { err.status, err.to })
+               assert.truthy(err.message:find(from, 1, true) and err.message:find(to, 1, true))
+            else
+               assert.equal("unsupported", err.code)
+            end
+         end
+      end)
+
+      it("takes no path with a NUL, of which servers die", function()
+         for _, call in ipairs{ "stat", "lstat", "setstat", "lsetstat", "exists", "mkdir", "rmdir", "remove", "remove_tree",
+            "rename", "symlink", "readlink", "realpath", "hardlink", "copy", "statvfs", "fsync", "expand", "home", "glob",
+            "walk", "dir", "open", "read_file", "write_file", "get", "put" } do
+            local ok, err = pcall(sftp[call], sftp, "a\0b", call:find("setstat$") and {} or nil)
+            assert.is_false(ok)
+            assert.truthy(err:find(("bad argument #1 to '%s' (a path cannot hold a NUL)"):format(call), 1, true))
+         end
+         for _, call in ipairs{ "rename", "symlink", "hardlink", "copy", "get", "put" } do
+            local ok, err = pcall(sftp[call], sftp, "a", "a\0b")
+            assert.is_false(ok)
+            assert.truthy(err:find(("bad argument #2 to '%s' (a path cannot hold a NUL)"):format(call), 1, true))
+         end
+         assert.is_true(sftp:exists(folder.root))
+      end)
+
       it("reads and writes whole files of any bytes", function()
          local data = {}
          for i = 1, 300000 do
@@ -278,6 +309,17 @@ for name, start in pairs(file_servers.kinds) do
          folder:write("f", data, "640")
          assert.is_true(sftp:copy(folder:path("f"), folder:path("g")))
          assert.is_true(folder:read("g") == data)
+         assert.equal("640\n", sh("stat -c %a " .. folder:path("g")))
+         -- Over something longer, something shorter, and onto itself, by whatever name.
+         folder:write("h", "short")
+         assert.is_true(sftp:copy(folder:path("h"), folder:path("g")))
+         assert.equal("short", folder:read("g"))
+         assert.is_true(sftp:copy(folder:path("f"), folder:path("g")))
+         assert.is_true(folder:read("g") == data)
+         sh(("ln %s %s"):format(folder:path("f"), folder:path("same")))
+         sftp:copy(folder:path("f"), folder:path("same"))
+         sftp:copy(folder:path("f"), folder:path("f"))
+         assert.is_true(folder:read("f") == data)
       end)
 
       it("knows where home is", function()

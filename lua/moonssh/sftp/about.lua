@@ -39,7 +39,7 @@ end
 ---@return moonssh.error? err
 function methods:statvfs(path, options)
    self:_check("statvfs")
-   args.check("statvfs", 1, path, "string")
+   args.path("statvfs", 1, path)
    local deadline = self:_deadline("statvfs", 2, options)
    if not self.extensions["statvfs@openssh.com"] then
       return nil, Link.unsupported("statvfs@openssh.com", path)
@@ -55,7 +55,7 @@ end
 ---@return moonssh.error? err
 function methods:home(user, options)
    self:_check("home")
-   args.optional("home", 1, user, "string")
+   args.path("home", 1, user or "")
    local deadline = self:_deadline("home", 2, options)
    local own = self._session.info.user or ""
    if user == nil or user == own then
@@ -76,7 +76,7 @@ end
 ---@return moonssh.error? err
 function methods:expand(path, options)
    self:_check("expand")
-   args.check("expand", 1, path, "string")
+   args.path("expand", 1, path)
    local deadline = self:_deadline("expand", 2, options)
    local user, rest = path:match("^~([^/]*)/*(.*)$")
    if user and user ~= "" and self.extensions["expand-path@openssh.com"] then

@@ -22,11 +22,12 @@ local STEP = 1024 * 1024
 local fatal = { closed = true, eof = true, disconnected = true, protocol = true, timeout = true, mac = true,
    memory = true, cancelled = true }
 
-function Batch.new(sftp, options)
+function Batch.new(sftp, options, about)
    local handles = sftp._limits.handles
    return setmetatable({
       sftp = sftp,
       options = options,
+      about = about,
       result = { files = 0, folders = 0, links = 0, bytes = 0, skipped = 0 },
       failures = {},
       _session = sftp._session,
@@ -228,7 +229,7 @@ end
 function Batch:wait(deadline)
    local session = self._session
    repeat
-      local ok, err = pump.run_until(session, has_news, deadline, self.options._stage, self, self)
+      local ok, err = pump.run_until(session, has_news, deadline, self.about.stage, self, self)
       if not ok then
          self:stop()
          self:fail(err)
@@ -252,6 +253,9 @@ function Batch:wait(deadline)
       local _, low = transfer.core:state()
       fields.path, fields.offset = transfer.spec.path, low
       fields.message = ("%s: %s (at byte %d)"):format(errors.escape(transfer.spec.path, 400), err.message, low)
+   elseif not err.path then
+      fields.path = self.about.path
+      fields.message = ("%s: %s"):format(errors.escape(fields.path, 400), err.message)
    end
    return nil, errors.with(err, fields)
 end

@@ -6,13 +6,12 @@ local attributes = require "moonssh.sftp.attributes"
 local errors = require "moonssh.errors"
 local fiber = require "moonssh.sftp.fiber"
 local Link = require "moonssh.sftp.link"
+local part = require "moonssh.part"
 local stripes = require "moonssh.sftp.stripes"
 
 local TYPE = Link.type
 
 local copy = {}
-
-local PART = ".part"
 
 local READ, WRITE, CREATE, TRUNCATE = 1, 2, 8, 16
 
@@ -52,8 +51,8 @@ function Output.__close(self)
    end
 end
 
--- Opens what is to be written. → output | nil, err
-local function open_output(target, options, mode, size)
+-- Opens what is to be written, under a name for the meantime. → output | nil, err
+local function open_output(target, name, options, mode, size)
    local atomic = options.atomic ~= false
    local found = core.file.lstat(target)
    if found and found.type == "directory" then
@@ -62,7 +61,7 @@ local function open_output(target, options, mode, size)
       atomic = false -- a device stays one
    end
    local how = options.resume and "un" or "wn"
-   local path = atomic and target .. PART or target
+   local path = atomic and name or target
    local fresh = atomic and not core.file.lstat(path)
    local file, _, message, errno = core.file.open(path, how, mode)
    if not file and atomic and denied[errno] then
@@ -185,8 +184,8 @@ local function check_size(link, handle, remote, low, size)
       { status = "eof", offset = low })
 end
 
---- Receives a file. `found`: its attributes, if they are known. → true | nil, err
-function copy.get(batch, remote, target, found)
+--- Receives a file. `found`: its attributes, if they are known; `is_taken`: see part.of. → true | nil, err
+function copy.get(batch, remote, target, found, is_taken)
    local sftp, options = batch.sftp, batch.options
    local link = sftp._link
    local opening, err = link:send(TYPE.OPEN, string.pack(">s4I4", remote, READ) .. attributes.NONE, remote)
@@ -211,7 +210,7 @@ function copy.get(batch, remote, target, found)
    local size = (found.type == "file" or found.type == "unknown") and found.size or nil
    size = size ~= 0 and size or nil
    local mode = options.mode or found.permissions and found.permissions & BITS | 128
-   local output <close>, open_err = open_output(target, options, mode or 438, size)
+   local output <close>, open_err = open_output(target, part.of(target, is_taken), options, mode or 438, size)
    if not output then
       return nil, open_err
    end
@@ -236,13 +235,13 @@ end
 -- put ----------------------------------------------------------------------------------------------------------------
 
 -- Opens what is to be written at the server: under another name first. → handle, name | nil, err
-local function open_remote(batch, remote, mode)
+local function open_remote(batch, remote, mode, is_taken)
    local link, options = batch.sftp._link, batch.options
    local flags = WRITE | CREATE | (options.resume and 0 or TRUNCATE)
    local rest = string.pack(">I4", flags) .. attributes.permissions(mode)
    local handle, err, name
    if options.atomic ~= false then
-      name = remote .. PART
+      name = part.of(remote, is_taken)
       handle, err = link:call(TYPE.OPEN, string.pack(">s4", name) .. rest, remote)
    end
    if not handle and (not err or err.status == "permission_denied") then
@@ -271,11 +270,16 @@ end
 local function rename(batch, name, remote)
    local sftp = batch.sftp
    local link = sftp._link
-   local ok, err = sftp:_rename(name, remote)
+   local ok, err = sftp:_rename(name, remote, remote)
    if not ok and err.code == "sftp" and not sftp.extensions["posix-rename@openssh.com"] then
       -- Version 3 does not rename over a file.
       link:call(TYPE.REMOVE, string.pack(">s4", remote), remote)
-      ok, err = sftp:_rename(name, remote)
+      ok, err = sftp:_rename(name, remote, remote)
+   end
+   local there = not ok and err.code == "sftp" and link:call(TYPE.STAT, string.pack(">s4", remote), remote)
+   if there and there.type == "directory" then
+      link:call(TYPE.REMOVE, string.pack(">s4", name), name)
+      err = Link.error("sftp", remote, "is a directory", { status = "failure" })
    end
    return ok, err
 end
@@ -341,8 +345,8 @@ local Input = {
    end,
 }
 
---- Sends a file. → true | nil, err
-function copy.put(batch, path, remote)
+--- Sends a file; `is_taken`: see part.of. → true | nil, err
+function copy.put(batch, path, remote, is_taken)
    local sftp, options = batch.sftp, batch.options
    local link = sftp._link
    local file, now = open_input(path)
@@ -351,7 +355,7 @@ function copy.put(batch, path, remote)
    end
    local input <close> = setmetatable({ file = file }, Input)
    local mode = options.mode or now.permissions & BITS
-   local handle, name = open_remote(batch, remote, mode)
+   local handle, name = open_remote(batch, remote, mode, is_taken)
    if not handle then
       return nil, name
    end

@@ -23,6 +23,9 @@ end
 
 local READ, WRITE, APPEND, CREATE, TRUNCATE = 1, 2, 4, 8, 16
 
+-- A mode besides those of io: to write over what is there, which is not cut before.
+File.OVER = WRITE | CREATE
+
 local modes = {
    r = READ,
    w = WRITE | CREATE | TRUNCATE,
@@ -40,7 +43,7 @@ local FIRST = 32 * 1024
 
 --- Opens a file. → file | nil, err
 function File.open(sftp, path, mode, permissions, deadline)
-   local flags = modes[(mode:gsub("b", "", 1))]
+   local flags = math.type(mode) and mode or modes[(mode:gsub("b", "", 1))]
    if not flags then
       args.bad("open", 2, "invalid mode")
    end

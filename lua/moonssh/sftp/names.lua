@@ -20,7 +20,7 @@ local AHEAD = 16
 ---@return fun(): string|nil, moonssh.sftp.attributes|nil
 function methods:dir(path, options)
    self:_check("dir")
-   args.optional("dir", 1, path, "string")
+   args.path("dir", 1, path or ".")
    path = path or "."
    local deadline = self:_deadline("dir", 2, options)
    local reader, err = listing.open(self._link, path, deadline)
@@ -117,7 +117,7 @@ end
 ---@return fun(): string|nil, moonssh.sftp.attributes|nil
 function methods:walk(path, options)
    self:_check("walk")
-   args.optional("walk", 1, path, "string")
+   args.path("walk", 1, path or ".")
    local top = { path = path or ".", found = { type = "directory" } }
    local walk = setmetatable({ stack = { top }, deadline = self:_deadline("walk", 2, options) }, Walk)
    local last = table.remove(walk.stack)
@@ -218,7 +218,7 @@ end
 ---@return moonssh.error? err
 function methods:glob(pattern, options)
    self:_check("glob")
-   args.check("glob", 1, pattern, "string")
+   args.path("glob", 1, pattern)
    local deadline = self:_deadline("glob", 2, options)
    local parts = {}
    for part in pattern:gmatch("[^/]+") do

@@ -3,6 +3,7 @@
 local args = require "moonssh.args"
 local Batch = require "moonssh.sftp.batch"
 local copy = require "moonssh.sftp.copy"
+local Link = require "moonssh.sftp.link"
 local tree = require "moonssh.sftp.tree"
 
 -- Methods of moonssh.sftp.
@@ -30,9 +31,9 @@ local copy_options = {
    fsync = "boolean", mode = "integer", timeout = "number",
 }
 
--- Runs one piece of work, and all that it has done.
-local function run(self, options, deadline, f, ...)
-   local batch <close> = Batch.new(self, options)
+-- Runs one piece of work, and all that it has done. `about`: the path, and the stage of a timeout.
+local function run(self, options, about, deadline, f, ...)
+   local batch <close> = Batch.new(self, options, about)
    batch:add(function(...)
       local ok, err = f(batch, ...)
       if not ok then
@@ -44,13 +45,17 @@ end
 
 local function move(self, fname, from, to, options, one, all)
    self:_check(fname)
-   args.check(fname, 1, from, "string")
-   args.check(fname, 2, to, "string")
+   args.path(fname, 1, from)
+   args.path(fname, 2, to)
    options = args.options(fname, 3, options, copy_options)
    if options.mode and (options.mode < 0 or options.mode > 4095) then
       args.bad(fname, 3, "option 'mode': permissions expected")
    end
-   return run(self, options, self._session:_deadline(options), options.recursive and all or one, from, to)
+   if options.fsync and fname == "put" and not self.extensions["fsync@openssh.com"] then
+      return nil, Link.unsupported("fsync@openssh.com", to)
+   end
+   local about = { path = from, stage = fname == "get" and "read" or "write" }
+   return run(self, options, about, self._session:_deadline(options), options.recursive and all or one, from, to)
 end
 
 --- Receives a file, or with `recursive` a tree. → what was copied | nil, err: of the first that failed; all are in
@@ -81,8 +86,9 @@ end
 ---@return moonssh.error? err
 function methods:remove_tree(path, options)
    self:_check("remove_tree")
-   args.check("remove_tree", 1, path, "string")
-   local done, err = run(self, {}, self:_deadline("remove_tree", 2, options), tree.remove, path)
+   args.path("remove_tree", 1, path)
+   local about = { path = path, stage = "request" }
+   local done, err = run(self, {}, about, self:_deadline("remove_tree", 2, options), tree.remove, path)
    return done and true or nil, err
 end
 

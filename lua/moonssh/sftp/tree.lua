@@ -49,6 +49,20 @@ local function as_work(f)
    end
 end
 
+-- Whether a name is in a list, in which each `step`th thing is one: those must not be written under by other files.
+local function lookup(list, step)
+   local names
+   return function(name)
+      if not names then
+         names = {}
+         for i = 1, #list, step do
+            names[list[i]] = true
+         end
+      end
+      return names[name] == true
+   end
+end
+
 -- Whether a file that is there already is to be left alone: resuming, one of the same size and time is complete.
 local function is_same(options, here, there)
    return options.resume and here and there and here.type == "file" and here.size == there.size
@@ -57,15 +71,15 @@ end
 
 -- get ----------------------------------------------------------------------------------------------------------------
 
-local get_file = as_work(function(batch, _, remote, target, found)
+local get_file = as_work(function(batch, _, remote, target, found, is_taken)
    if is_same(batch.options, core.file.lstat(target), found) then
       batch.result.skipped = batch.result.skipped + 1
       return true
    end
-   return copy.get(batch, remote, target, found)
+   return copy.get(batch, remote, target, found, is_taken)
 end)
 
-local get_link = as_work(function(batch, _, remote, target)
+local get_link = as_work(function(batch, _, remote, target, found)
    local names, err = batch.sftp._link:call(TYPE.READLINK, string.pack(">s4", remote), remote)
    if not names then
       return nil, err
@@ -82,6 +96,9 @@ local get_link = as_work(function(batch, _, remote, target)
    end
    if not ok then
       return nil, copy.local_error(target, message, errno)
+   end
+   if batch.options.preserve and found.mtime then
+      core.file.times(target, found.atime, found.mtime, true)
    end
    batch.result.links = batch.result.links + 1
    return true
@@ -105,13 +122,13 @@ local get_folder
 
 local kinds = { file = get_file, symlink = get_link }
 
-local function get_entry(batch, node, remote, target, found)
+local function get_entry(batch, node, remote, target, found, is_taken)
    if found.type == "directory" then
       node.open = node.open + 1
       batch:add_folder(get_folder, batch, node, remote, target, found)
    elseif kinds[found.type] then
       node.open = node.open + 1
-      batch:add(kinds[found.type], batch, node, remote, target, found)
+      batch:add(kinds[found.type], batch, node, remote, target, found, is_taken)
    else
       batch.result.skipped = batch.result.skipped + 1 -- sockets, devices and their like
    end
@@ -137,6 +154,7 @@ get_folder = function(batch, parent, remote, target, found)
       return leave(node)
    end
    batch.result.folders = batch.result.folders + 1
+   local is_taken = lookup(entries, 2)
    for i = 1, #entries, 2 do
       local name, entry = entries[i], entries[i + 1]
       local path = listing.join(remote, name)
@@ -144,7 +162,7 @@ get_folder = function(batch, parent, remote, target, found)
          entry, err = batch.sftp._link:call(TYPE.LSTAT, string.pack(">s4", path), path)
       end
       if entry then
-         get_entry(batch, node, path, target .. "/" .. name, entry)
+         get_entry(batch, node, path, target .. "/" .. name, entry, is_taken)
       else
          batch:fail(err)
       end
@@ -166,7 +184,7 @@ end
 
 -- put ----------------------------------------------------------------------------------------------------------------
 
-local put_file = as_work(function(batch, _, path, remote, here)
+local put_file = as_work(function(batch, _, path, remote, here, is_taken)
    if batch.options.resume then
       local there = batch.sftp._link:call(TYPE.LSTAT, string.pack(">s4", remote), remote)
       if is_same(batch.options, there, here) then
@@ -174,10 +192,10 @@ local put_file = as_work(function(batch, _, path, remote, here)
          return true
       end
    end
-   return copy.put(batch, path, remote)
+   return copy.put(batch, path, remote, is_taken)
 end)
 
-local put_link = as_work(function(batch, _, path, remote)
+local put_link = as_work(function(batch, _, path, remote, here)
    local sftp = batch.sftp
    local link = sftp._link
    local target, _, message, errno = core.file.readlink(path)
@@ -192,6 +210,10 @@ local put_link = as_work(function(batch, _, path, remote)
    end
    if not ok then
       return nil, err
+   end
+   if batch.options.preserve and sftp.extensions["lsetstat@openssh.com"] then
+      sftp:_extended("lsetstat@openssh.com", string.pack(">s4", remote)
+         .. attributes.pack{ atime = here.atime, mtime = here.mtime }, remote)
    end
    batch.result.links = batch.result.links + 1
    return true
@@ -212,7 +234,7 @@ end
 
 local put_folder
 
-local function put_entry(batch, node, path, remote)
+local function put_entry(batch, node, path, remote, is_taken)
    local here, _, message, errno = core.file.lstat(path)
    if not here then
       return batch:fail(copy.local_error(path, message, errno))
@@ -221,7 +243,7 @@ local function put_entry(batch, node, path, remote)
       batch:add_folder(put_folder, batch, node, path, remote, here)
    elseif here.type == "file" or here.type == "symlink" then
       node.open = node.open + 1
-      batch:add(here.type == "file" and put_file or put_link, batch, node, path, remote, here)
+      batch:add(here.type == "file" and put_file or put_link, batch, node, path, remote, here, is_taken)
    else
       batch.result.skipped = batch.result.skipped + 1
    end
@@ -253,8 +275,9 @@ put_folder = function(batch, parent, path, remote, here)
       return leave(node)
    end
    batch.result.folders = batch.result.folders + 1
+   local is_taken = lookup(names, 1)
    for _, name in ipairs(names) do
-      put_entry(batch, node, path .. "/" .. name, listing.join(remote, name))
+      put_entry(batch, node, path .. "/" .. name, listing.join(remote, name), is_taken)
    end
    leave(node)
 end
