@@ -74,8 +74,8 @@ describe("with sshd,", function()
 
    it("scp_get copies names that others have while they are written", function()
       folder:mkdir("from")
-      for name, data in pairs{ x = "1", ["x.part"] = "2", y = "3", ["y.part"] = "4", ["y.part.part"] = "5", ["y~.part"] = "6",
-         [("n"):rep(255)] = "7" } do
+      for name, data in pairs{ x = "1", ["x.part"] = "2", y = "3", ["y.part"] = "4", ["y.part.part"] = "5",
+         ["y~.part"] = "6", [("n"):rep(255)] = "7" } do
          folder:write("from/" .. name, data)
       end
       assert.is_true(assert(session:scp_get(folder:path("from"), folder:path("to"), { recursive = true })))

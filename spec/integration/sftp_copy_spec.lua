@@ -138,6 +138,11 @@ for name, start in pairs(file_servers.kinds) do
             if way == "get" then
                assert.equal(3000000 - 1234567, done.bytes)
             end
+            folder:write("g.part", data:sub(1, 2900000))
+            done = assert(sftp[way](sftp, path, folder:path("g"), { resume = true }))
+            assert.is_true(folder:read("g") == data)
+            -- Of what was sent the last 2 MiB are sent again.
+            assert.equal(100000 + (way == "put" and 2097152 or 0), done.bytes)
             folder:write("h.part", data .. "more than there is")
             assert(sftp[way](sftp, path, folder:path("h"), { resume = true }))
             assert.is_true(folder:read("h") == data)
@@ -185,8 +190,9 @@ for name, start in pairs(file_servers.kinds) do
 
       it("copy names as long as names can be, and those that others have while they are written", function()
          local long = ("n"):rep(254)
-         local files = { x = pattern(1500000), ["x.part"] = "a", y = "b", ["y.part"] = pattern(1500000), ["y~.part"] = "c",
-            ["y.part.part"] = pattern(700000), [long .. "1"] = pattern(700000), [long .. "2"] = "d", [("é"):rep(127)] = "e" }
+         local files = { x = pattern(1500000), ["x.part"] = "a", y = "b", ["y.part"] = pattern(1500000),
+            ["y~.part"] = "c", ["y.part.part"] = pattern(700000), [long .. "1"] = pattern(700000), [long .. "2"] = "d",
+            [("é"):rep(127)] = "e" }
          folder:mkdir("from")
          for file, data in pairs(files) do
             folder:write("from/" .. file, data)
@@ -197,10 +203,10 @@ for name, start in pairs(file_servers.kinds) do
             assert.same({ 9, 2 }, { done.files, done.links })
             compare(folder:path("from"), folder:path(way))
          end
-         local name = folder:path("from/" .. long .. "1")
-         assert(sftp:get(name, folder:path(long)))
+         local one = folder:path("from/" .. long .. "1")
+         assert(sftp:get(one, folder:path(long)))
          assert.is_true(folder:read(long) == files[long .. "1"])
-         assert(sftp:put(name, folder:path(long), { atomic = false }))
+         assert(sftp:put(one, folder:path(long), { atomic = false }))
          assert.is_true(folder:read(long) == files[long .. "1"])
       end)
 
@@ -232,10 +238,10 @@ for name, start in pairs(file_servers.kinds) do
       end)
 
       it("keep the times of links when asked to, where the server can", function()
-         sh(("mkdir %s && ln -s nothing %s/l && touch -h -d @1000000000 %s/l"):format(folder:path("t"), folder:path("t"),
-            folder:path("t")))
+         local tree = folder:mkdir("t")
+         sh(("ln -s nothing %s/l && touch -h -d @1000000000 %s/l"):format(tree, tree))
          for _, way in ipairs{ "get", "put" } do
-            assert(sftp[way](sftp, folder:path("t"), folder:path(way), { recursive = true, preserve = true }))
+            assert(sftp[way](sftp, tree, folder:path(way), { recursive = true, preserve = true }))
             if way == "get" or sftp.extensions["lsetstat@openssh.com"] then
                assert.equal("1000000000\n", sh("stat -c %Y " .. folder:path(way .. "/l")))
             end

@@ -2,6 +2,7 @@
 -- the specs decide.
 
 local dial = require "spec.support.dial"
+local process = require "spec.support.process"
 local server = require "spec.support.server"
 local stripes = require "moonssh.sftp.stripes"
 local tmp = require "spec.support.tmp"
@@ -50,6 +51,36 @@ describe("a put over several channels", function()
 
    it("is the same file", function()
       assert.equal(7, put())
+   end)
+
+   it("is marked as long as there may be gaps, which resuming fills", function()
+      -- With one channel after all, so that no more than its window goes between two steps of progress.
+      local sshd <close> = server.sshd{ config = "MaxSessions 1" }
+      local session <close> = assert(dial(sshd))
+      local sftp = assert(session:sftp())
+      local path = folder:path("h")
+      local function is_marked(name)
+         local mode = process.check{ "stat", "-c", "%a", folder:path(name) }
+         return tonumber(mode, 8) & 512 ~= 0
+      end
+      local ok, err = pcall(sftp.put, sftp, folder:path("f"), path, { progress = function()
+         if is_marked("h.part") then
+            error("enough")
+         end
+      end })
+      assert.is_false(ok)
+      assert.matches("enough", tostring(err))
+      assert.is_true(is_marked("h.part"))
+      -- A gap, and all that is behind it: only what is sent anew can fill it.
+      folder:write("h.part", data:sub(1, 5000000) .. ("\0"):rep(300000) .. data:sub(5300001, 20000000))
+      process.check{ "chmod", "1644", path .. ".part" }
+      assert.equal(SIZE, assert(sftp:put(folder:path("f"), path, { resume = true })).bytes)
+      assert.is_true(folder:read("h") == data)
+      assert.is_false(is_marked("h"))
+      folder:write("h.part", data:sub(1, 10000000))
+      assert.equal(SIZE - 10000000 + 2 * 1024 * 1024, assert(sftp:put(folder:path("f"), path, { resume = true })).bytes)
+      assert.is_true(folder:read("h") == data)
+      assert.is_false(is_marked("h"))
    end)
 
    it("uses as many as the server allows; one that is refused is no error", function()

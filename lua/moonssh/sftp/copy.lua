@@ -19,9 +19,11 @@ local READ, WRITE, CREATE, TRUNCATE = 1, 2, 8, 16
 local BITS = 511 -- 0777
 
 -- Bytes between what is done without a gap and what is under way. A file that was sent over several channels may
--- have gaps in so many of its last bytes when the connection is lost: resuming begins before them.
+-- have gaps in so many of its last bytes when the connection is lost: resuming begins before them. One that was sent
+-- over a single channel may have some where the server does several writes at a time.
 local SPREAD_GET = 64 * 1024 * 1024
 local SPREAD_PUT = 32 * 1024 * 1024
+local SPREAD_SERVER = 2 * 1024 * 1024
 
 --- The error of a local file.
 function copy.local_error(path, message, errno, offset)
@@ -251,7 +253,7 @@ local function open_remote(batch, remote, mode, is_taken)
    return handle, handle and name or err
 end
 
--- Where to go on. What another channel has not finished may be missing before the end. → offset | nil, err
+-- Where to go on, and the permissions of what is there if it is marked as having gaps. → offset, permissions | nil, err
 local function resume_at(link, handle, name, size)
    local now, err = link:call(TYPE.FSTAT, string.pack(">s4", handle), name)
    if not now then
@@ -259,7 +261,9 @@ local function resume_at(link, handle, name, size)
    end
    local there = now.size or 0
    if there <= size then
-      return math.max(0, there - SPREAD_PUT)
+      local is_marked = now.permissions and now.permissions & stripes.MARK ~= 0
+      return math.max(0, there - (is_marked and SPREAD_PUT or SPREAD_SERVER)),
+         is_marked and now.permissions & ~stripes.MARK or nil
    end
    local ok
    ok, err = link:call(TYPE.FSETSTAT, string.pack(">s4", handle) .. attributes.pack{ size = 0 }, name)
@@ -285,7 +289,7 @@ local function rename(batch, name, remote)
 end
 
 -- The last words of a handle: attributes, to disk, closed; in one flight. → true | nil, err
-local function finish_remote(batch, guard, name, remote, now)
+local function finish_remote(batch, guard, spec, remote, now)
    local sftp, options = batch.sftp, batch.options
    local link = sftp._link
    local handle = string.pack(">s4", guard.handle)
@@ -299,8 +303,8 @@ local function finish_remote(batch, guard, name, remote, now)
    if options.preserve then
       send(TYPE.FSETSTAT, handle .. attributes.pack{ permissions = options.mode or now.permissions & BITS,
          atime = now.atime, mtime = now.mtime })
-   elseif options.mode then
-      send(TYPE.FSETSTAT, handle .. attributes.permissions(options.mode))
+   elseif options.mode or spec.permissions then
+      send(TYPE.FSETSTAT, handle .. attributes.permissions(options.mode or spec.permissions))
    end
    if options.fsync then
       send(TYPE.EXTENDED, string.pack(">s4", "fsync@openssh.com") .. handle)
@@ -314,8 +318,8 @@ local function finish_remote(batch, guard, name, remote, now)
          ok, err = nil, this_err
       end
    end
-   if ok and not link.failure and name ~= remote then
-      ok, err = rename(batch, name, remote)
+   if ok and not link.failure and spec.name ~= remote then
+      ok, err = rename(batch, spec.name, remote)
    elseif ok and err then
       ok = nil
    end
@@ -360,21 +364,20 @@ function copy.put(batch, path, remote, is_taken)
       return nil, name
    end
    local guard <close> = link:guard(handle)
-   local offset = 0
-   local err
+   local offset, permissions = 0, nil
    if options.resume then
-      offset, err = resume_at(link, handle, name, now.size)
+      offset, permissions = resume_at(link, handle, name, now.size)
       if not offset then
-         return nil, err
+         return nil, permissions
       end
    end
    local spec = { sends = true, block = sftp._write_block, offset = offset, size = now.size, spread = SPREAD_PUT,
-      path = path, name = name, watch = stripes.watch(batch, now.size - offset) }
-   local transfer
-   transfer, err = move(batch, input, file, handle, spec, remote, path)
+      path = path, name = name, handle = handle, permissions = permissions,
+      watch = stripes.watch(batch, now.size - offset) }
+   local transfer, err = move(batch, input, file, handle, spec, remote, path)
    local ok = transfer ~= nil
    if ok then
-      ok, err = finish_remote(batch, guard, name, remote, now)
+      ok, err = finish_remote(batch, guard, spec, remote, now)
    end
    if not ok then
       return nil, err

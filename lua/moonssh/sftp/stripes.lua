@@ -12,6 +12,10 @@ local stripes = {}
 
 local WRITE = 2
 
+-- A permission that means nothing for a file: it is set while a file comes over several channels, so that resuming
+-- knows that there may be gaps in what there is.
+stripes.MARK = 512 -- 01000
+
 -- A file of which less is left does not get more channels.
 local LEAST = 8 * 1024 * 1024
 
@@ -44,6 +48,24 @@ local function work(batch, transfer, index)
    end
 end
 
+-- Marks the file, and begins with more channels. What cannot be marked gets none: a gap would not be found.
+local function begin(batch, transfer)
+   local link, spec = batch.sftp._link, transfer.spec
+   local handle = string.pack(">s4", spec.handle)
+   local now = link:call(TYPE.FSTAT, handle, spec.name)
+   if not now or not now.permissions or transfer.done then
+      return
+   end
+   spec.permissions = now.permissions & ~stripes.MARK
+   if not link:call(TYPE.FSETSTAT, handle .. attributes.permissions(spec.permissions | stripes.MARK), spec.name) then
+      spec.permissions = nil
+   elseif not transfer.done then
+      for i = 1, batch.sftp._most_channels - 1 do
+         batch:add(work, batch, transfer, i)
+      end
+   end
+end
+
 --- Whether the window of a channel holds up what is sent over it.
 function stripes.is_narrow(session, ch)
    local round_trip, _, _, n_short = session._core:sftp_path(ch)
@@ -62,9 +84,7 @@ function stripes.watch(batch, size)
       end
       if stripes.is_narrow(batch._session, sftp._link.ch) then
          transfer.striped = true
-         for i = 1, sftp._most_channels - 1 do
-            batch:add(work, batch, transfer, i)
-         end
+         batch:add(begin, batch, transfer)
       end
    end
 end
