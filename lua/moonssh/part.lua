@@ -30,7 +30,7 @@ end
 --- The path under which a file is written that is to have `path` in the end. It is none that is taken by a file that is
 --- copied, too.
 ---@param path string
----@param is_taken? fun(name: string): boolean whether a name in the same folder is another file's
+---@param is_taken? fun(name: string, path: string): boolean whether a name in the same folder is another file's
 ---@return string
 function part.of(path, is_taken)
    local folder, name = path:match("^(.*/)([^/]*)$")
@@ -46,7 +46,7 @@ function part.of(path, is_taken)
          result = front(name, MOST - #tail) .. tail
       end
       suffix = "~" .. suffix
-   until not is_taken or not is_taken(result)
+   until not is_taken or not is_taken(result, folder .. result)
    return folder .. result
 end
 

@@ -18,9 +18,7 @@ local CHUNK = 256 * 1024
 local LONGEST_LINE = 8192
 local MOST_STDERR = 1024
 
--- Folders within folders.
-local DEEPEST = 64
-
+local DEEPEST = 64 -- folders within folders
 local PERMISSIONS = 511 -- 0777
 
 -- Seconds that the server's scp may take to end when all has come.
@@ -218,11 +216,10 @@ local function open_output(target, mode, files)
       return nil, local_error(target, "Is a directory")
    end
    local in_place = found and found.type ~= "file"
-   local folder = target:match("^.*/") or ""
-   local function is_taken(name)
-      return files[folder .. name]
-   end
-   local output = setmetatable({ target = target, path = in_place and target or part.of(target, is_taken) }, Output)
+   local path = in_place and target or part.of(target, function(_, other)
+      return files[other]
+   end)
+   local output = setmetatable({ target = target, path = path }, Output)
    local message, errno
    output.file, message, errno = create(output.path, mode)
    if not output.file and not in_place then
