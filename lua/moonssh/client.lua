@@ -136,7 +136,7 @@ local function check(options)
       or bind and destinations.complaint("host", bind) and "'bind_address': a name or an address expected"
       or socket ~= nil and not is_carried(options) and not transport.descriptor(socket)
          and (getmetatable(socket) ~= Channel or socket.closed)
-         and "'socket': no descriptor, no object with getfd(), and no open channel"
+         and "'socket': no descriptor, and no object with getfd()"
    if complaint then
       args.bad("connect", 2, "option " .. complaint)
    end
