@@ -27,7 +27,7 @@ describe("a session's", function()
    end)
 
    before_each(function()
-      session = assert(dial(sshd, { session_timeout = 20 }))
+      session = assert(dial(sshd, { session_timeout = 60 }))
    end)
 
    after_each(function()

@@ -25,7 +25,7 @@ describe("step by step", function()
 
    before_each(function()
       fd = assert(core.socket.connect(core.resolve("127.0.0.1", sshd.port):result()[1]))
-      session = ssh.session{ timeout = 20 }
+      session = ssh.session{ timeout = 60 }
    end)
 
    after_each(function()

@@ -151,9 +151,9 @@ describe("M6: five thousand open files", function()
          end
          local ssh = require "moonssh"
          local session = assert(ssh.connect(arg[1], { identity = arg[2], known_hosts = arg[3], agent = false,
-            config = false, timeout = 20 }))
+            config = false, timeout = 60 }))
          assert(session:fd() > 5000)
-         local result = assert(session:run("echo far up", { timeout = 20 }))
+         local result = assert(session:run("echo far up", { timeout = 60 }))
          io.write(result.stdout)
          session:close()
          os.exit(true, true)
