@@ -4,14 +4,13 @@ import os
 import socket
 import sys
 import threading
-import time
 import warnings
 
 warnings.simplefilter("ignore")
 
 import paramiko  # noqa: E402
 import paramiko_files  # noqa: E402
-from paramiko.common import cMSG_DEBUG, cMSG_DISCONNECT, cMSG_UNIMPLEMENTED  # noqa: E402
+from paramiko.common import MSG_CHANNEL_REQUEST, cMSG_DEBUG, cMSG_DISCONNECT, cMSG_UNIMPLEMENTED  # noqa: E402
 
 settings = json.loads(sys.argv[1])
 SECONDS = 60
@@ -89,8 +88,21 @@ class Server(paramiko.ServerInterface):
 
     def check_channel_exec_request(self, channel, command):
         words = command.decode().split(" ")
-        threading.Thread(target=run, args=(self, channel, words), daemon=True).start()
+        ready[channel] = threading.Thread(target=run, args=(self, channel, words), daemon=True)
         return True
+
+
+ready = {}
+
+
+def handle_request(channel, m):
+    """The answer to an exec request is sent when its check returns, and everything else must come after it."""
+    paramiko.Channel._handle_request(channel, m)
+    if channel in ready:
+        ready.pop(channel).start()
+
+
+paramiko.Transport._channel_handler_table[MSG_CHANNEL_REQUEST] = handle_request
 
 
 def send(transport, words):
@@ -112,8 +124,8 @@ def send(transport, words):
         m.add_bytes(bytes.fromhex(rest[0]))
         transport._send_user_message(m)
     elif what == "disconnect":
+        # The client closes: if we did, what it has just sent would be answered by a reset, which takes this along.
         transport._send_message(message(cMSG_DISCONNECT, int(rest[0]), text, b"en"))
-        transport.close()
     elif what == "abort":
         transport.close()
     elif what == "rekey":
@@ -127,8 +139,6 @@ def run(server, channel, words):
     what, rest = words[0], words[1:]
     text = " ".join(rest).encode()
     status = 0
-    # The answer to the exec request is sent when its check returns, and everything else must come after it.
-    time.sleep(0.05)
     if send(server.transport, words):
         pass
     elif what == "echo":
