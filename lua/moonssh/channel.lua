@@ -423,8 +423,8 @@ function Channel:_write(data, deadline)
    return true
 end
 
---- Sends strings or numbers to stdin, waiting for window. → the channel | nil, err (err.written: bytes of the string
---- that was being sent)
+--- Sends strings or numbers to stdin, waiting for window. → the channel | nil, err (err.written: bytes of them that
+--- were sent)
 ---@param ... string|number
 ---@return moonssh.channel|nil
 ---@return moonssh.error? err
@@ -440,12 +440,14 @@ function Channel:write(...)
    if session.failure then
       return nil, session.failure
    end
-   local deadline = session:_deadline()
+   local deadline, sent = session:_deadline(), 0
    for i = 1, select("#", ...) do
-      local ok, err = self:_write(tostring((select(i, ...))), deadline)
+      local data = tostring((select(i, ...)))
+      local ok, err = self:_write(data, deadline)
       if not ok then
-         return nil, err
+         return nil, err.written and errors.with(err, { written = sent + err.written }) or err
       end
+      sent = sent + #data
    end
    return self:_sent()
 end

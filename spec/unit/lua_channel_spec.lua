@@ -307,6 +307,14 @@ describe("a channel", function()
          assert.equal(1000, err.written)
       end)
 
+      it("several strings, and tells how far it got in all", function()
+         start(nil, { window = 1000, keeps_window = true })
+         session.timeout = 0.02
+         local _, err = channel:write("abc", 12, ("x"):rep(5000))
+         assert.same({ "timeout", 1000 }, { err.code, err.written })
+         assert.equal("abc12" .. ("x"):rep(995), peer.received)
+      end)
+
       it("whole strings, when several tasks write", function()
          start(nil, { window = 3000, keeps_window = true })
          local tasks = {}
