@@ -386,6 +386,16 @@ local function has_behaviour(_ENV, adapter, inside) -- luacheck: ignore
       assert.is_nil(session.failure)
    end)
 
+   works("waits where the running code cannot yield, or says so, and goes on", function()
+      local session <close> = assert(server:connect())
+      assert(session:run("echo before"))
+      local ok, result = pcall(string.gsub, "x", "x", function()
+         return (assert(session:run("echo within")).stdout:gsub("%s", ""))
+      end)
+      assert.equal(ok and "within" or "attempt to yield across a C-call boundary", result)
+      assert.equal("after\n", assert(session:run("echo after")).stdout)
+   end)
+
    it("lets calls wait in the main program", function()
       local session <close> = assert(server:connect())
       local task = ssh.spawn(function()

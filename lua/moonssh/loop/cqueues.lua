@@ -14,10 +14,14 @@ local function of_main()
    return controller
 end
 
--- Calls f(...) in a coroutine of a controller.
+-- Calls f(...) in a coroutine of a controller. In one that such a coroutine has made, what cqueues yields would come
+-- out of the coroutine's resume.
 local function within(f, ...)
-   if cqueues.running() then
+   local running, directly = cqueues.running()
+   if directly then
       return f(...)
+   elseif running then
+      error("a call that waits, in a coroutine that cqueues does not run", 0)
    end
    local arguments = table.pack(...)
    local results

@@ -13,6 +13,7 @@ local running = coroutine.running
 ---@field resume fun(co: thread) goes on with one that has suspended itself
 ---@field attend fun(fd: integer, turn: fun(): boolean) calls turn when fd is readable, until it gives false
 ---@field step fun() runs the scheduler from the main program, until something has happened
+---@field nests? boolean whether step may be called from within a turn, too, by what cannot yield
 
 ---@class moonssh.hub
 local Hub = {}
@@ -93,10 +94,10 @@ function Hub:turn()
    return true
 end
 
--- Waits until a wait was fired. Who cannot yield runs the scheduler from where it stands.
+-- Waits until a wait was fired. Who cannot yield runs the scheduler from where it stands, if that is possible.
 local function block(self, wait)
    local co, main = running()
-   if main or not coroutine.isyieldable() then
+   if main or self.scheduler.nests and not coroutine.isyieldable() then
       local outer = self.turning
       self.turning = false
       while not wait.fired do

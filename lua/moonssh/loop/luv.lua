@@ -7,6 +7,7 @@ local Hub = require "moonssh.loop.hub"
 local handle -- watches the hub's descriptor, and nothing else: descriptors of sessions never get a handle
 
 local hub = Hub.new{
+   nests = true,
    suspend = coroutine.yield,
    resume = Hub.resume,
    attend = function(fd, turn)
