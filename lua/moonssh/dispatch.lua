@@ -174,6 +174,9 @@ end)
 
 on.closed = channel_event(function(channel)
    channel._eof, channel._ended = true, true
+   if channel._gate then
+      channel._gate:look(channel)
+   end
    grants.forget(channel._session, channel._ch)
    if channel._link then
       channel._link:_look()

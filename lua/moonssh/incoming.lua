@@ -23,6 +23,7 @@ local PROHIBITED = 1 -- SSH_OPEN_ADMINISTRATIVELY_PROHIBITED, RFC 4254 5.1
 ---@field originator string
 ---@field originator_port integer
 ---@field gate? table what looks at the first bytes before anybody else: see Channel._gate
+---@field charged? table what has this open counted: see x11.spare
 local Open = {}
 Open.__index = Open
 
@@ -48,6 +49,9 @@ end
 ---@param text? string
 function Open:refuse(reason, text)
    local session = self.session
+   if self.charged then
+      require "moonssh.x11".spare(self)
+   end
    if not session.closed then
       session._core:channel_refuse(self.ch, reason or PROHIBITED, text or "not requested")
       if session._starting then

@@ -1,6 +1,7 @@
 -- The payloads of channel requests (RFC 4254 6), and the options that lead to them.
 
 local args = require "moonssh.args"
+local callbacks = require "moonssh.callbacks"
 local errors = require "moonssh.errors"
 local quote = require "moonssh.quote"
 
@@ -149,12 +150,14 @@ function requests.agent()
    return "auth-agent-req@openssh.com", "", { type = "auth-agent@openssh.com" }
 end
 
--- What is to be forwarded for a command. What the session asks for in general may be refused, as with `ssh -A`.
+-- What is to be forwarded for a command. What the session asks for in general may be refused, as with `ssh -A`. X11
+-- is not asked for in general while nothing here would serve it, as with `ssh -X`: programs that find no DISPLAY do
+-- without, those that find one they cannot reach fail. Where a call asks for it, a handler may come yet.
 local function plan_forwarding(plan, fname, index, options, session, of_session)
    local general = of_session and session._options or {}
    local display, agent = options.forward_x11, options.forward_agent
    if display == nil then
-      display = general.forward_x11
+      display = callbacks.serves(session, "x11") and general.forward_x11
    end
    if agent == nil then
       agent = general.forward_agent

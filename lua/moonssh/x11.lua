@@ -95,6 +95,16 @@ local function charge(grant)
    return true
 end
 
+--- Takes back what was counted for an open of which nothing came: `single` is about connections that are forwarded
+--- (RFC 4254 6.3.1), and none was.
+---@param open { charged: table? } the open, or the gate of its channel
+function x11.spare(open)
+   if open.charged then
+      open.charged.used = false
+      open.charged = nil
+   end
+end
+
 ---@class moonssh.x11.gate
 local Gate = {}
 Gate.__index = Gate
@@ -136,6 +146,7 @@ end
 
 local function shut(self, channel)
    self.failed = true
+   x11.spare(self)
    channel._eof, channel._ended = true, true
    channel._session._core:channel_close(channel._ch)
 end
@@ -189,6 +200,7 @@ function x11.admit(session, open)
    end
    if charged then
       charge(charged)
+      open.charged = charged
    end
    if checks then
       open.gate = setmetatable({ grants = candidates, charged = charged, seen = "" }, Gate)

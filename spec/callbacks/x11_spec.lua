@@ -105,7 +105,7 @@ describe("the x11 callback", function()
       end)
 
       it("on an open channel, and for all commands of a session", function()
-         connect{ forward_x11 = { screen = 5 } }
+         connect{ forward_x11 = { screen = 5 }, display = ":7" }
          local channel <close> = assert(session:open())
          assert.is_true(channel:request_x11())
          assert.is_true(channel:request_x11{ screen = 2 })
@@ -120,6 +120,28 @@ describe("the x11 callback", function()
          end
          assert.equal(3, count)
          assert.is_false(shelled.closed)
+      end)
+
+      it("for all commands of a session only while there is a display or a handler for it", function()
+         connect{ forward_x11 = true }
+         local function names(options)
+            server.log = {}
+            assert(session:exec("talk", options)):close()
+            local list = {}
+            for i, request in ipairs(server:received("channel_request")) do
+               list[i] = request.name
+            end
+            return list
+         end
+         assert.same({ "exec" }, names())
+         assert.same({ "x11-req", "exec" }, names{ forward_x11 = true })
+         session:callback_set("x11", function() end)
+         assert.same({ "x11-req", "exec" }, names())
+         session:callback_set("x11", nil)
+         assert.same({ "exec" }, names())
+         session:close()
+         connect{ forward_x11 = true, display = ":7" }
+         assert.same({ "x11-req", "exec" }, names())
       end)
 
       -- A server that refuses the request, and opens a channel nevertheless.

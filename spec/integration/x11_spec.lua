@@ -152,6 +152,24 @@ describe("X11 forwarded to sshd", function()
       assert.same({ "", "1\n" }, { result.stderr, result.stdout })
    end)
 
+   test("is not asked for in general where there is no display, as with ssh -X", function()
+      local script = [[
+         local ssh = require "moonssh"
+         local session = assert(ssh.connect(arg[1],
+            { identity = arg[2], known_hosts = arg[3], config = arg[4], timeout = 60 }))
+         io.write(session:run("echo [$DISPLAY]", { timeout = 60 }).stdout)
+         session:callback_set("x11", print)
+         io.write(session:run("echo [$DISPLAY]", { timeout = 60 }).stdout)
+      ]]
+      local path = sshd.folder:write("headless.lua", script)
+      local config = sshd.folder:write("headless_config", "ForwardX11 yes\n")
+      local to = ("%s@%s:%d"):format(sshd.user, sshd.host, sshd.port)
+      local result = process.run{ process.lua, path, to, sshd.key_path, sshd.known_hosts_path, config,
+         env = { DISPLAY = false, LUA_PATH_5_4 = package.path, LUA_CPATH_5_4 = package.cpath } }
+      assert.equal("", result.stderr)
+      assert.matches("^%[%]\n%[localhost:%d+%.0%]\n$", result.stdout)
+   end)
+
    -- Runs examples/x11.lua with a command on the server.
    local function example(command, mode)
       local to = ("%s@%s:%d"):format(sshd.user, sshd.host, sshd.port)
