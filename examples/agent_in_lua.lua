@@ -2,6 +2,7 @@
 -- a key there is shown here first and asked about.
 --
 --    lua5.4 examples/agent_in_lua.lua deploy@web1 'ssh-add -l; ssh git@git.internal'
+--    sh examples/demo.sh examples/agent_in_lua.lua 'ssh-add -l'        against a private sshd
 --
 -- IDENTITY and KNOWN_HOSTS in the environment name files for the login itself, where those of ssh are not meant.
 

@@ -2,7 +2,7 @@
 # A tour of moonssh against a private sshd: throw-away keys in a temporary folder, a free loopback port; all of it is gone at the end.
 #
 #    examples/demo.sh                             the tour
-#    examples/demo.sh examples/callbacks.lua      another example that takes a destination
+#    examples/demo.sh examples/callbacks.lua      another example that takes a destination, and maybe more
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -85,7 +85,9 @@ if [ -t 1 ] && [ -z "${NO_COLOR:-}" ]; then
 fi
 user=$(id -un)
 if [ $# -gt 0 ]; then
-    IDENTITY=$folder/user_key KNOWN_HOSTS=$folder/known_hosts "${LUA:-lua5.4}" "$1" "$user@127.0.0.1:$port"
+    script=$1
+    shift
+    IDENTITY=$folder/user_key KNOWN_HOSTS=$folder/known_hosts "${LUA:-lua5.4}" "$script" "$user@127.0.0.1:$port" "$@"
 else
     DEMO_FOLDER=$folder DEMO_PORT=$port DEMO_USER=$user DEMO_COLOUR=$colour "${LUA:-lua5.4}" examples/demo.lua
 fi

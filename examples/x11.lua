@@ -2,6 +2,7 @@
 --
 --    lua5.4 examples/x11.lua deploy@web1 'xclock'              on the display that DISPLAY names
 --    lua5.4 examples/x11.lua deploy@web1 'xclock' refuse       by a handler that tells each client that it may not
+--    sh examples/demo.sh examples/x11.lua 'xdpyinfo' refuse    the same against a private sshd
 --
 -- IDENTITY and KNOWN_HOSTS in the environment name files for the login itself, where those of ssh are not meant.
 

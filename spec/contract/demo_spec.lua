@@ -14,8 +14,9 @@ describe("the tour", function()
       folder:remove()
    end)
 
-   local function tour(example)
-      return process.run{ "sh", "examples/demo.sh", example, env = { TMPDIR = folder:path(), LUA = process.lua } }
+   local function tour(example, argument)
+      return process.run{ "sh", "examples/demo.sh", example, argument,
+         env = { TMPDIR = folder:path(), LUA = process.lua } }
    end
 
    it("shows each step's Lua and what came of it, without colours where there is no terminal", function()
@@ -51,5 +52,12 @@ describe("the tour", function()
       assert.equal(0, result.status)
       assert.is_truthy(result.stdout:find("\nmacerror +a packet of %d+ bytes"))
       assert.equal("", process.run{ "ls", "-A", folder:path() }.stdout)
+   end)
+
+   it("gives the other example what it wants beside a destination", function()
+      local result = tour("examples/agent_in_lua.lua", "ssh-add -l; exit 5")
+      assert.same({ "", 5 }, { result.stderr, result.status })
+      assert.matches("^the server has asked for the list of keys\n", result.stdout)
+      assert.matches("\n256 SHA256:%S+ ed25519 of this process %(ED25519%)\n", result.stdout)
    end)
 end)
