@@ -208,7 +208,8 @@ end
 
 -- The defaults of the callbacks, to chain to -------------------------------------------------------------------------
 
---- The descriptor of a socket argument: an integer, or an object with getfd(). nil if it is neither.
+--- The descriptor of a socket argument: an integer (LuaSocket's are floats), or an object with getfd(). nil if it is
+--- neither.
 ---@return integer?
 function transport.descriptor(socket)
    local fd = socket
@@ -218,7 +219,8 @@ function transport.descriptor(socket)
       end)
       fd = ok and not args.complaint(getfd, "function") and getfd(socket)
    end
-   return math.type(fd) == "integer" and fd >= 0 and fd <= 0x7fffffff and fd or nil
+   fd = math.type(fd) and math.tointeger(fd)
+   return fd and fd >= 0 and fd <= 0x7fffffff and fd or nil
 end
 
 local function check_descriptor(fname, socket)
