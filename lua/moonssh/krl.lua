@@ -29,7 +29,7 @@ end
 local function take(format, data, place)
    local values = table.pack(pcall(string.unpack, format, data, place))
    if not values[1] then
-      wrong("cut short")
+      wrong("its end missing")
    end
    return table.unpack(values, 2, values.n)
 end
@@ -40,7 +40,7 @@ local function each_string(data, f)
    while place <= last do
       local length = last - place >= 3 and string.unpack(">I4", data, place) or math.huge
       if length > last - place - 3 then
-         wrong("cut short")
+         wrong("its end missing")
       end
       f(data:sub(place + 4, place + 3 + length))
       place = place + 4 + length

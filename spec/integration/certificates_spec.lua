@@ -114,6 +114,26 @@ describe("a host certificate", function()
       end)
    end
 
+   it("whose authority signs in a way that CASignatureAlgorithms leaves out is refused, as by ssh", function()
+      local sshd <close> = certified("signed", "ed25519", authority, "-h", "-n", "127.0.0.1")
+      local list = known("@cert-authority * " .. public(authority))
+      for lines, accepted in pairs{ [""] = true, ["CASignatureAlgorithms ssh-ed25519"] = true,
+         ["CASignatureAlgorithms -ecdsa-*"] = true, ["CASignatureAlgorithms ecdsa-sha2-nistp256"] = false,
+         ["CASignatureAlgorithms -ssh-ed25519"] = false } do
+         local config = folder:write("config", table.concat({ "Host web1", "HostName 127.0.0.1", "Port " .. sshd.port,
+            "User " .. sshd.user, "IdentityFile " .. sshd.key_path, "IdentityAgent none", "IdentitiesOnly yes",
+            "UserKnownHostsFile " .. list, "GlobalKnownHostsFile none", lines, "" }, "\n"))
+         local ssh_says = process.run{ "ssh", "-F", config, "-o", "BatchMode=yes", "web1", "true",
+            env = { LD_PRELOAD = "" } }.status == 0
+         local session <close>, err = ssh.connect("web1", { config = config, timeout = 60 })
+         assert.same({ accepted, accepted }, { ssh_says, session ~= nil }, lines)
+         if not accepted then
+            assert.equal("host_key_rejected", err.code)
+            assert.matches("its authority has signed with ssh%-ed25519$", err.message)
+         end
+      end
+   end)
+
    it("without principals is refused", function()
       local sshd <close> = certified("nobody", "ed25519", authority, "-h")
       local session, err = dial(sshd, { known_hosts = known("@cert-authority * " .. public(authority)) })

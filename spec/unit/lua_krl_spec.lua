@@ -188,14 +188,14 @@ describe("a key revocation list made by hand", function()
       assert.is_true(revokes(made, other:blob()))
    end)
 
-   it("cut short anywhere is refused, but where a section ends", function()
+   it("its end missing anywhere is refused, but where a section ends", function()
       local text, whole = list(all), 0
       for n = 0, #text - 1 do
          local made, reason = krl.parse(text:sub(1, n))
          if made then
             whole = whole + 1
          else
-            assert.is_true(reason == "no key revocation list" or reason == "a key revocation list with cut short",
+            assert.is_true(reason == "no key revocation list" or reason == "a key revocation list with its end missing",
                reason)
          end
       end
@@ -251,9 +251,9 @@ describe("a key revocation list made by hand", function()
 
    it("has lengths that are checked, whatever they claim", function()
       for _, length in ipairs{ 0x7fffffff, 0x80000000, 0xfffffff0, 0xffffffff } do
-         refused(string.pack(">BI4", 2, length), "cut short$")
-         refused(section(2, string.pack(">I4", length)), "cut short$")
-         refused(certificates(string.pack(">BI4", 0x20, length)), "cut short$")
+         refused(string.pack(">BI4", 2, length), "its end missing$")
+         refused(section(2, string.pack(">I4", length)), "its end missing$")
+         refused(certificates(string.pack(">BI4", 0x20, length)), "its end missing$")
       end
    end)
 
@@ -318,7 +318,7 @@ describe("the option revoked_host_keys", function()
    it("refuses all where a file cannot be read, or not be understood", function()
       for _, case in ipairs{
          { folder:path("missing"), "No such file" }, { folder:path(), "Is a directory" },
-         { folder:write("broken", "SSHKRL\n\0"), "a key revocation list with cut short$" },
+         { folder:write("broken", "SSHKRL\n\0"), "a key revocation list with its end missing$" },
          { folder:write("junk", "# fine\nssh-ed25519 AAAA\n"), "line 2 is no public key$" },
          { folder:write("words", "hello\n"), "line 1 is no public key$" },
       } do
