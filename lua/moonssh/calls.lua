@@ -299,8 +299,9 @@ end
 
 --- Queues a global request that is to be answered: the request gets `done`, `success` and `data`.
 function methods:_global_request(name, data)
-   if self._attached and name ~= "tcpip-forward" then
-      return nil, errors.new("unsupported", "a ControlMaster passes on no request of that kind")
+   if self._attached then
+      -- OpenSSH's master keeps the answers to itself, also where it passes the request on.
+      return nil, errors.new("unsupported", "a ControlMaster passes on no answer to a request of the connection")
    end
    local ok, code, message = self._core:global_request(name, true, data)
    if not ok then

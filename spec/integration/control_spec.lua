@@ -114,6 +114,14 @@ describe("control_path", function()
          assert.is_nil(result)
          assert.equal("unsupported", err.code)
       end
+      for call, err in pairs{
+         listen = select(2, session:listen("localhost", 0, { timeout = 60 })),
+         listen_unix = select(2, session:listen_unix("/tmp/never", { timeout = 60 })),
+         forward_remote = select(2, session:forward_remote{ bind = 0, to = 1, timeout = 60 }),
+         forward_dynamic = select(2, session:forward_dynamic{ bind = 0, remote = true, timeout = 60 }),
+      } do
+         assert.equal("unsupported", err.code, call)
+      end
       assert.equal("fine\n", assert(session:run("echo fine")).stdout)
    end)
 

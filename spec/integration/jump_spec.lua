@@ -165,6 +165,23 @@ describe("a server", function()
    end)
 
    describe("is not reached", function()
+      it("through a hop that is not known, whatever policy there is for the target alone", function()
+         local to = ("%s@127.0.0.1:%d"):format(servers[2].user, servers[2].port)
+         local hop = ("%s@127.0.0.1:%d"):format(servers[1].user, servers[1].port)
+         local fingerprint = assert(ssh.key.parse(servers[2].host_keys.ecdsa)):fingerprint()
+         for _, policy in ipairs{ "off", fingerprint, { fingerprint } } do
+            local session, err = connect(to, { config = false, identity = servers[1].key_path, jump = hop,
+               host_keys = policy, known_hosts = folder:path("none") })
+            assert.is_nil(session)
+            assert.same({ "host_key_unknown", hop }, { err.code, err.hop })
+         end
+         -- These are for hops as well.
+         for _, policy in ipairs{ "accept-new", function() return true end } do
+            connect(to, { config = false, identity = servers[1].key_path, jump = hop, host_keys = policy,
+               known_hosts = folder:path("none") }):close()
+         end
+      end)
+
       it("through a hop whose key is not known, and the error says which one", function()
          local path = config(("Host h2\nUserKnownHostsFile %s\n"):format(folder:path("none")), host(1), host(2),
             host(3, "ProxyJump h1,h2"))

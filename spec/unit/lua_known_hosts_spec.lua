@@ -350,6 +350,43 @@ describe("known_hosts", function()
       assert.equal("/proc/nothing/known_hosts", err.path)
    end)
 
+   it("says when the disk is full, or the file is gone from where it can be read, and learns nothing then", function()
+      local path = folder:write("known_hosts", "web2 " .. ed25519 .. "\n")
+      local real, full = core.file, setmetatable({}, { __index = core.file })
+      local function refuse()
+         return nil, "io", "No space left on device", 28
+      end
+      full.append, full.replace = refuse, refuse
+      local function with(file, f)
+         core.file = file
+         local results = table.pack(pcall(f))
+         core.file = real
+         return table.unpack(results, 2, results.n)
+      end
+      local known = assert(known_hosts.open(path))
+      known:add("web1", 22, parsed[ed25519])
+      local changed = assert(known_hosts.open(path))
+      changed:remove("web2", 22)
+      for _, write in ipairs{ function() return known:save() end, function() return changed:save() end,
+         function() return assert(known_hosts.open(path)):_learn("web1 " .. ed25519) end } do
+         local ok, err = with(full, write)
+         assert.is_nil(ok)
+         assert.same({ "io", path, ("cannot write %s: No space left on device"):format(path) },
+            { err.code, err.path, err.message })
+         assert.equal("web2 " .. ed25519 .. "\n", folder:read("known_hosts"))
+      end
+      assert.equal("unknown", (assert(known_hosts.open(path)):check("web1", 22, parsed[ed25519])))
+      -- What is to be changed is read anew.
+      local unreadable = setmetatable({ read = function() return nil, "io", "Input/output error", 5 end },
+         { __index = real })
+      local ok, err = with(unreadable, function() return changed:save() end)
+      assert.is_nil(ok)
+      assert.equal(("cannot read %s: Input/output error"):format(path), err.message)
+      assert.equal("web2 " .. ed25519 .. "\n", folder:read("known_hosts"))
+      assert.is_true(changed:save())
+      assert.equal("", folder:read("known_hosts"))
+   end)
+
    it("is not torn by two processes that add a hundred hosts each", function()
       local path = folder:path("known_hosts")
       local script = folder:write("add.lua", [[
