@@ -2,7 +2,8 @@
 --
 --    lua5.4 examples/sync.lua FOLDER [USER@]HOST[:PORT] REMOTE_FOLDER
 --
--- A file has changed if its size or its time differs from that of the copy. What the server has beyond the tree stays.
+-- A file has changed if its size or its time differs from that of the copy, a symbolic link if it says something else.
+-- What the server has beyond the tree stays.
 -- Further arguments name an identity and a known_hosts file in place of ssh_config's.
 
 local ssh = require "moonssh"
@@ -13,21 +14,21 @@ if not to then
    os.exit(2)
 end
 
--- The files and folders here: lists of { path =, size =, mtime = }, paths within the tree.
+-- The files, folders and links here: lists of { path =, size =, mtime =, target = }, paths within the tree.
 local function look_here()
-   local pipe = assert(io.popen(("find %s -mindepth 1 -printf '%%y %%s %%T@ %%P\\0'"):format(ssh.quote{ from })))
-   local files, folders = {}, {}
-   for type, size, time, path in pipe:read("a"):gmatch("(%a) (%d+) (%d+)%S* (.-)\0") do
-      local list = type == "d" and folders or type == "f" and files
-      if list then
-         table.insert(list, { path = path, size = tonumber(size), mtime = tonumber(time) })
+   local pipe = assert(io.popen(("find %s -mindepth 1 -printf '%%y %%s %%T@ %%l\\0%%P\\0'"):format(ssh.quote{ from })))
+   local files, folders, links = {}, {}, {}
+   local lists = { f = files, d = folders, l = links }
+   for type, size, time, target, path in pipe:read("a"):gmatch("(%a) (%d+) (%d+)%S* (.-)\0(.-)\0") do
+      if lists[type] then
+         table.insert(lists[type], { path = path, size = tonumber(size), mtime = tonumber(time), target = target })
       end
    end
    assert(pipe:close())
    table.sort(folders, function(a, b)
       return a.path < b.path
    end)
-   return files, folders
+   return files, folders, links
 end
 
 -- What is there: path → attributes.
@@ -64,7 +65,7 @@ local session <close> = assert(ssh.connect(destination, { identity = identity, k
 local sftp <close> = assert(session:sftp())
 assert(sftp:mkdir(to, { parents = true }))
 
-local files, folders = look_here()
+local files, folders, links = look_here()
 local there = look_there(sftp)
 for _, folder in ipairs(folders) do
    if not there[folder.path] then
@@ -72,8 +73,19 @@ for _, folder in ipairs(folders) do
    end
 end
 
-local changed = {}
+local n_linked = 0
+for _, link in ipairs(links) do
+   local path, copy = to .. "/" .. link.path, there[link.path]
+   if not copy or copy.type ~= "symlink" or assert(sftp:readlink(path)) ~= link.target then
+      assert(not copy or sftp:remove(path))
+      assert(sftp:symlink(link.target, path))
+      n_linked = n_linked + 1
+   end
+end
+
+local changed, names = {}, {}
 for _, file in ipairs(files) do
+   names[file.path] = true
    if has_changed(file, there[file.path]) then
       table.insert(changed, file)
       bar.total = bar.total + file.size
@@ -81,9 +93,13 @@ for _, file in ipairs(files) do
 end
 
 local _, failures = ssh.map(changed, function(file)
-   return sftp:put(from .. "/" .. file.path, to .. "/" .. file.path, { preserve = true, progress = function(done)
-      bar:set(file.path, done)
-   end })
+   return sftp:put(from .. "/" .. file.path, to .. "/" .. file.path, {
+      preserve = true,
+      atomic = not names[file.path .. ".part"], -- a name that put would use
+      progress = function(done)
+         bar:set(file.path, done)
+      end,
+   })
 end, { concurrency = 32 })
 
 bar:draw()
@@ -93,5 +109,5 @@ for _, err in pairs(failures) do
    n_failed = n_failed + 1
    io.stderr:write(tostring(err), "\n")
 end
-print(("%d of %d files copied"):format(#changed - n_failed, #files))
+print(("%d of %d files copied"):format(#changed + n_linked - n_failed, #files + #links))
 os.exit(n_failed == 0, true)

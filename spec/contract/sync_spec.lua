@@ -14,7 +14,7 @@ describe("examples/sync.lua", function()
       local function sync()
          local result = process.run{ process.lua, "examples/sync.lua", here,
             ("%s@%s:%d"):format(sshd.user, sshd.host, sshd.port), there, sshd.key_path, sshd.known_hosts_path }
-         assert.equal("", process.run{ "diff", "-r", here, there }.stdout)
+         assert.equal("", process.run{ "diff", "-r", "--no-dereference", here, there }.stdout)
          assert.equal(0, result.status, result.stderr)
          return result
       end
@@ -24,6 +24,24 @@ describe("examples/sync.lua", function()
       assert.equal("0 of 5 files copied\n", sync().stdout)
       process.check{ "sh", "-c", ("cd %s && echo changed > a/2 && mkdir new && echo y > new/f"):format(here) }
       assert.equal("2 of 6 files copied\n", sync().stdout)
+   end)
+
+   it("copies links, odd names, and names that others have while they are written", function()
+      local sshd <close> = server.sshd{}
+      local folder <close> = tmp.dir()
+      local here, there = folder:mkdir("here"), folder:path("there")
+      process.check{ "sh", "-c", ("cd %s && mkdir d && for i in 1 2 3 4 5 6 7 8; do echo $i > d/$i;"
+         .. " echo p$i > d/$i.part; done; ln -s nowhere link; ln -s d folder; printf x > 'd/a\nb'"):format(here) }
+      local function sync()
+         local result = process.run{ process.lua, "examples/sync.lua", here,
+            ("%s@%s:%d"):format(sshd.user, sshd.host, sshd.port), there, sshd.key_path, sshd.known_hosts_path }
+         assert.equal("", process.run{ "diff", "-r", "--no-dereference", here, there }.stdout, result.stderr)
+         return result.stdout
+      end
+      assert.equal("19 of 19 files copied\n", sync())
+      assert.equal("0 of 19 files copied\n", sync())
+      process.check{ "ln", "-sfn", "elsewhere", here .. "/link" }
+      assert.equal("1 of 19 files copied\n", sync())
    end)
 
    it("says how it is used", function()
