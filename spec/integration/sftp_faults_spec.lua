@@ -205,7 +205,7 @@ describe("SFTP", function()
       assert.equal(before, descriptors())
    end)
 
-   it("names what it was about after a timeout before any file is open", function()
+   it("names what it was about after a timeout before any file is open, and closes what is opened too late", function()
       local peer <close> = SftpPeer.new{ session = { loop = waiting.clock() }, on = {
          OPEN = function() return {} end,
          OPENDIR = function() return {} end,
@@ -220,6 +220,18 @@ describe("SFTP", function()
          assert.same({ "timeout", case[2], case[3] }, { err.code, err.stage, err.path })
          assert.truthy(err.message:find(case[3] .. ": timeout", 1, true))
       end
+      local opens = peer:asked("OPEN")
+      assert.equal(2, #opens)
+      for i, request in ipairs(opens) do
+         peer:send(peer.handle(request.id, "late " .. i))
+      end
+      assert.equal("/x", peer.sftp:realpath("/x"))
+      peer.link:settle()
+      local closed = {}
+      for _, request in ipairs(peer:asked("CLOSE")) do
+         closed[request.handle] = true
+      end
+      assert.same({ ["late 1"] = true, ["late 2"] = true }, closed)
    end)
 
    it("goes on after a task was cancelled, with nothing left open", function()
