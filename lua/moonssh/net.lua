@@ -145,14 +145,11 @@ function Race:wait(deadline)
    if self.addresses[1] and (not until_ or self.next_start < until_) then
       until_ = self.next_start
    end
-   local index = loop.wait_any(watched, until_)
-   if not index then
-      return nil
-   end
+   local index = loop.wait_any(watched, until_) or 1 -- the loop may be mistaken, also when it knows of none
    local attempt = self.pending[index]
    local ok, code, message, errno = core.socket.finish(attempt.fd)
    if errno == EINPROGRESS then
-      return nil -- the loop was mistaken
+      return nil
    end
    table.remove(self.pending, index)
    if ok then

@@ -109,10 +109,19 @@ function loop.may_wait()
    end
 end
 
---- Seconds on the clock of all deadlines.
+local asked = false -- whether a scheduler's `now` is running
+
+--- Seconds on the clock of all deadlines. A scheduler's `now` may call this for a clock.
 ---@return number
 function loop.now()
-   return loop.current().now()
+   local used = loop.current()
+   if used == builtin or asked then
+      return builtin.now()
+   end
+   asked = true
+   local time = used.now()
+   asked = false
+   return time
 end
 
 local function time_left(used, deadline)
