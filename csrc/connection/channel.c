@@ -81,6 +81,7 @@ int mssh_channel_new(mssh_connection *connection, mssh_channel_slot **slot)
     connection->total_window += fresh->window.size;
     for (size_t i = 0; i < MSSH_N_STREAMS; i++)
         mssh_buf_init(&fresh->kept[i], connection->mem, UINT32_MAX);
+    mssh_buf_init(&fresh->early, connection->mem, UINT32_MAX);
     *slot = fresh;
     return 0;
 }
@@ -89,6 +90,7 @@ void mssh_channel_drop(mssh_connection *connection, mssh_channel_slot *slot)
 {
     for (size_t i = 0; i < MSSH_N_STREAMS; i++)
         mssh_buf_free(&slot->kept[i]);
+    mssh_buf_free(&slot->early);
     connection->total_window -= slot->window.size;
     connection->n_used--;
     slot->phase = MSSH_CHANNEL_FREE;
@@ -259,7 +261,7 @@ int mssh_channel_write(mssh_connection *connection, mssh_channel channel, mssh_s
 
     if (err != 0)
         return err;
-    if (slot->eof_sent)
+    if (slot->eof_sent || slot->eof_wanted)
         return MSSH_ERR_STATE;
     while (sent < bytes.len && slot->send_window > 0) {
         size_t len = smaller(smaller(bytes.len - sent, slot->send_window),
@@ -289,6 +291,18 @@ int mssh_channel_send(mssh_connection *connection, const mssh_channel_slot *slot
     return mssh_head_send(&head, connection, MSSH_SLICE_EMPTY);
 }
 
+int mssh_channel_send_eof(mssh_connection *connection, mssh_channel_slot *slot)
+{
+    int err;
+
+    if (slot->eof_sent)
+        return 0;
+    err = mssh_channel_send(connection, slot, MSSH_MSG_CHANNEL_EOF);
+    if (err == 0)
+        slot->eof_sent = true;
+    return err;
+}
+
 int mssh_channel_eof(mssh_connection *connection, mssh_channel channel)
 {
     mssh_channel_slot *slot = NULL;
@@ -296,14 +310,10 @@ int mssh_channel_eof(mssh_connection *connection, mssh_channel channel)
 
     if (err != 0)
         return err;
-    if (slot->phase != MSSH_CHANNEL_OPEN)
-        return MSSH_ERR_STATE;
-    if (slot->eof_sent)
-        return 0;
-    err = mssh_channel_send(connection, slot, MSSH_MSG_CHANNEL_EOF);
-    if (err == 0)
-        slot->eof_sent = true;
-    return err;
+    if (slot->phase != MSSH_CHANNEL_OPENING)
+        return mssh_channel_send_eof(connection, slot);
+    slot->eof_wanted = true;
+    return 0;
 }
 
 int mssh_channel_send_close(mssh_connection *connection, mssh_channel_slot *slot)

@@ -22,6 +22,7 @@ typedef struct mssh_channel_slot {
     uint32_t generation; /* of the handle that is valid now */
     bool released;       /* the handle was given up */
     bool close_wanted;   /* CLOSE is to be sent as soon as the open is confirmed */
+    bool eof_wanted;     /* so is EOF */
     bool eof_sent;
     bool close_sent;
     bool eof_received;
@@ -32,6 +33,7 @@ typedef struct mssh_channel_slot {
     uint64_t n_unanswered; /* requests of ours that want a reply */
     mssh_window window;    /* what the peer may send */
     mssh_buf kept[MSSH_N_STREAMS];
+    mssh_buf early; /* requests to be sent with the confirmation: each a string of what follows the number */
 } mssh_channel_slot;
 
 struct mssh_connection {
@@ -74,6 +76,9 @@ int mssh_channel_send(mssh_connection *connection, const mssh_channel_slot *slot
 /* Answers a CHANNEL_OPEN of the peer's with CHANNEL_OPEN_FAILURE. */
 int mssh_connection_refuse(mssh_connection *connection, uint32_t peer_id, uint32_t reason, mssh_slice text);
 
+/* Sends what was asked of a channel before it was confirmed. */
+int mssh_channel_send_early(mssh_connection *connection, mssh_channel_slot *slot);
+
 /* Takes over what the peer says of its end of a channel. */
 void mssh_channel_set_peer(mssh_channel_slot *slot, uint32_t peer_id, uint32_t window, uint32_t max_packet);
 
@@ -88,6 +93,9 @@ int mssh_channel_new(mssh_connection *connection, mssh_channel_slot **slot);
 
 /* Frees what a slot holds; its handle becomes stale and it may be used again. */
 void mssh_channel_drop(mssh_connection *connection, mssh_channel_slot *slot);
+
+/* Sends EOF if that was not done. */
+int mssh_channel_send_eof(mssh_connection *connection, mssh_channel_slot *slot);
 
 /* Sends CLOSE if that was not done. */
 int mssh_channel_send_close(mssh_connection *connection, mssh_channel_slot *slot);

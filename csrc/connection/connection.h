@@ -114,8 +114,9 @@ int mssh_channel_accept(mssh_connection *connection, mssh_channel channel);
  * handle is given up. MSSH_ERR_STATE when it is open already. */
 int mssh_channel_refuse(mssh_connection *connection, mssh_channel channel, uint32_t reason, mssh_slice text);
 
-/* Sends a channel request; may be called as soon as the channel is opened. With want_reply a REPLY follows,
- * in order. MSSH_ERR_STATE after close. */
+/* Sends a channel request; on a channel that is not confirmed yet, in one flight with others like it as soon
+ * as it is. With want_reply a REPLY follows, in order. MSSH_ERR_STATE after close, and while the channel is
+ * ASKED for. */
 int mssh_channel_request(mssh_connection *connection, mssh_channel channel, mssh_slice name, bool want_reply,
                          mssh_slice data);
 
@@ -128,7 +129,7 @@ int mssh_channel_write(mssh_connection *connection, mssh_channel channel, mssh_s
  * any more. */
 size_t mssh_channel_room(mssh_connection *connection, mssh_channel channel);
 
-/* Sends EOF; once. */
+/* Sends EOF; once. On a channel that is not confirmed yet, behind the requests that wait for that. */
 int mssh_channel_eof(mssh_connection *connection, mssh_channel channel);
 
 /* Sends CLOSE; once. Data that still come are dropped. */

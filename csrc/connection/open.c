@@ -47,6 +47,7 @@ int mssh_handle_open_confirmation(mssh_connection *connection, mssh_channel_slot
     uint32_t peer_id = mssh_read_u32(reader);
     uint32_t window = mssh_read_u32(reader);
     uint32_t max_packet = mssh_read_u32(reader);
+    int err;
 
     if (!mssh_reader_ok(reader))
         return mssh_connection_malformed(connection, MSSH_MSG_CHANNEL_OPEN_CONFIRMATION);
@@ -56,6 +57,9 @@ int mssh_handle_open_confirmation(mssh_connection *connection, mssh_channel_slot
     mssh_channel_set_peer(slot, peer_id, window, max_packet);
     if (slot->close_wanted)
         return mssh_channel_send_close(connection, slot);
+    err = mssh_channel_send_early(connection, slot);
+    if (err != 0)
+        return err;
     event->type = MSSH_CONNECTION_OPENED;
     event->channel = mssh_channel_handle(slot);
     return 0;

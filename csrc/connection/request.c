@@ -1,5 +1,37 @@
 #include "connection/channel.h"
 #include "wire/messages.h"
+#include "wire/writer.h"
+
+/* Keeps a request until the channel is open: all of it that follows the channel's number, as a string. */
+static int keep_early(mssh_channel_slot *slot, mssh_slice name, bool want_reply, mssh_slice data)
+{
+    size_t len = 4 + name.len + 1 + data.len;
+    mssh_buf *early = &slot->early;
+
+    if (mssh_buf_reserve(early, 4 + len) == NULL)
+        return early->error;
+    mssh_write_u32(early, (uint32_t)len);
+    mssh_write_string(early, name);
+    mssh_write_bool(early, want_reply);
+    mssh_write_bytes(early, data);
+    return 0;
+}
+
+int mssh_channel_send_early(mssh_connection *connection, mssh_channel_slot *slot)
+{
+    mssh_reader reader = mssh_reader_of(mssh_buf_slice(&slot->early));
+    int err = 0;
+
+    while (err == 0 && mssh_reader_left(&reader) > 0) {
+        mssh_head head = mssh_head_of(MSSH_MSG_CHANNEL_REQUEST);
+        mssh_head_u32(&head, slot->peer_id);
+        err = mssh_head_send(&head, connection, mssh_read_string(&reader));
+    }
+    mssh_buf_free(&slot->early);
+    if (err == 0 && slot->eof_wanted)
+        err = mssh_channel_send_eof(connection, slot);
+    return err;
+}
 
 int mssh_channel_request(mssh_connection *connection, mssh_channel channel, mssh_slice name, bool want_reply,
                          mssh_slice data)
@@ -12,14 +44,18 @@ int mssh_channel_request(mssh_connection *connection, mssh_channel channel, mssh
         return connection->failure->code;
     if (slot == NULL)
         return MSSH_ERR_NO_CHANNEL;
-    if (slot->phase != MSSH_CHANNEL_OPEN || slot->close_sent)
+    if (slot->phase == MSSH_CHANNEL_ASKED || slot->close_sent || slot->close_wanted)
         return MSSH_ERR_STATE;
     if (name.len > MSSH_CONNECTION_MAX_NAME || data.len > MSSH_CONNECTION_MAX_DATA)
         return MSSH_ERR_LIMIT;
-    mssh_head_u32(&head, slot->peer_id);
-    mssh_head_string(&head, name);
-    mssh_head_u8(&head, want_reply ? 1 : 0);
-    err = mssh_head_send(&head, connection, data);
+    if (slot->phase == MSSH_CHANNEL_OPENING) {
+        err = keep_early(slot, name, want_reply, data);
+    } else {
+        mssh_head_u32(&head, slot->peer_id);
+        mssh_head_string(&head, name);
+        mssh_head_u8(&head, want_reply ? 1 : 0);
+        err = mssh_head_send(&head, connection, data);
+    }
     if (err == 0 && want_reply)
         slot->n_unanswered++;
     return err;

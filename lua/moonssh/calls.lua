@@ -44,6 +44,9 @@ function methods:_open(type, data, plan, opened)
    end
    local channel = Channel.new(self, ch, plan, opened)
    self._channels[ch] = channel
+   if plan and not requests.grants(plan) then
+      channel:_start_plan() -- the core sends it with the confirmation
+   end
    return channel
 end
 

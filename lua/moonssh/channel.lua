@@ -24,14 +24,16 @@ local LONGEST = 64 * 1024
 local WRITE = {} -- marks what a write request is
 
 --- A channel whose opening has been sent. `plan` (see requests.plan) goes out in the flight that follows its
---- confirmation, and `opened`, if given, is called then with the channel: it may queue more, and not wait.
+--- confirmation, and `opened`, if given, is called behind it with the channel: it may queue more, and not wait.
 function Channel.new(session, ch, plan, opened)
    local self = setmetatable({
       closed = false,
       _session = session,
       _ch = ch,
       _state = "opening",
-      _plan = plan,
+      _plan = plan or false,
+      _planned = false, -- what was planned has been queued
+      _patient = false, -- who waits for it needs not know that it goes on, but what comes of it
       _on_open = opened,
       _requests = {}, -- those that are to be answered, oldest first
       _eof = false, -- the peer sends no more data
@@ -76,13 +78,21 @@ local function request(self, name, want_reply, data, grant)
    return record
 end
 
---- The server has confirmed it. What was planned is queued at once, to share a flight.
-function Channel:_opened()
-   self._state = "open"
-   for i, planned in ipairs(self._plan or {}) do
+--- Queues what was planned.
+function Channel:_start_plan()
+   self._planned = true
+   for i, planned in ipairs(self._plan) do
       local record, err = request(self, planned[1], planned[2], planned[3], planned[4])
       self._plan[i] = record or planned
       self._plan_error = self._plan_error or err
+   end
+end
+
+--- The server has confirmed it.
+function Channel:_opened()
+   self._state = "open"
+   if self._plan and not self._planned then
+      self:_start_plan()
    end
    if self._on_open then
       self._on_open(self)
@@ -213,9 +223,7 @@ end
 
 -- Starting something -------------------------------------------------------------------------------------------------
 
-local function gone()
-   return errors.new("closed", "the server has closed the channel")
-end
+local function gone() return errors.new("closed", "the server has closed the channel") end
 
 -- Sends a request and waits for its answer.
 local function start(self, name, data, timeout, grant)

@@ -195,4 +195,14 @@ function requests.plan(fname, index, options, session, name, data)
    return plan
 end
 
+--- Whether a plan allows the server something: that is only asked for once there is a channel.
+function requests.grants(plan)
+   for _, planned in ipairs(plan) do
+      if planned[4] then
+         return true
+      end
+   end
+   return false
+end
+
 return requests
