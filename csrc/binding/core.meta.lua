@@ -188,6 +188,11 @@ local key = {}
 function core.key.parse_public(blob, min_rsa_bits) end
 function core.key.parse_file(text, passphrase) end
 function core.key.generate(type, bits) end
+--- The lines of a known_hosts file that may speak of a name in lower case, as { number, line, number, line, … }: those that list or hash it, and
+--- those with patterns, whatever they are. nil, "memory" or "unsupported", message.
+---@param text string
+---@param name string
+function core.key.known_lines(text, name) end
 --- "SHA256:…" or "MD5:…" of a public blob; hash "sha256" or "md5".
 function core.key.fingerprint(blob, hash) end
 --- List of { name =, key_type =, signed_as = } of the signature algorithms, in order of preference; signed_as is another name for those of certificates.
@@ -230,11 +235,12 @@ function session:attach() end
 
 --- One recv into the input. "more": there may be more; "again": no more is there now; "full": the session takes no input now (a question is
 --- open, or its send queue is full); "eof": the peer has ended (it is told to the session). nil, "eof" (the connection is lost) or "io", message,
---- errno on an error. With quickack, TCP_QUICKACK is set before.
-function session:read(fd, quickack) end
+--- errno on an error.
+function session:read(fd) end
 --- Waits for input, and reads, until there is an event or output, or until a time on the clock of core.now (nil: for ever). Gives what read
---- gives; "again" also when the time was up or a signal came. For a caller that has sent what there was, and has nothing else to do.
-function session:receive(fd, quickack, deadline) end
+--- gives; "again" also when the time was up or a signal came. For a caller that has sent what there was, and has nothing else to do. Events that
+--- only tell how it goes on at the channel `patient` (opened, a request granted, window, eof, exit_status) do not end the wait: they come with the next.
+function session:receive(fd, deadline, patient) end
 --- Sends output until none is left (true) or the socket is full (false). nil, "eof" or "io", message on an error.
 function session:write(fd) end
 
@@ -286,8 +292,8 @@ function session:ask_mac(ask) end
 function session:rekey() end
 function session:ignore(data) end
 function session:debug(always_display, message, language) end
---- Whether the events "ignore" or "debug" are given; both are at first.
----@param kind "ignore"|"debug"
+--- Whether the events of a kind are given; all are at first.
+---@param kind "ignore"|"debug"|"global_request"
 ---@param wanted boolean
 function session:listen(kind, wanted) end
 function session:trace(on) end

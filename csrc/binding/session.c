@@ -18,6 +18,9 @@ enum { WRITE_FILLS = 16 };
 /* Reads in a row without an event, before Lua may look whether somebody interrupts it. */
 enum { RECEIVE_READS = 64 };
 
+/* Reads from the start on that ask for quick acknowledgement. */
+enum { QUICK_READS = 48 };
+
 /* What a session weighs in for the collector, which does not see its buffers: a program that drops sessions
  * without closing them must not pile them up. */
 enum { WEIGHT_KIB = 64 };
@@ -78,14 +81,16 @@ static int push_failure(lua_State *L, int number)
     }
 }
 
-/* Reads once what there is room for. Pushes what session:read gives. */
-static int read_into(lua_State *L, mssh_lua_session *self, int fd, uint8_t *place, size_t room, bool quick)
+/* Reads once what there is room for. Pushes what session:read gives. A server does not send its next small
+ * packet while the last one is not acknowledged (RFC 1122 4.2.3.4), until a command runs: so that is done at
+ * once, and not 40 ms later, for as long as connecting and starting something may take. */
+static int read_into(lua_State *L, mssh_lua_session *self, int fd, uint8_t *place, size_t room)
 {
     const int on = 1;
     size_t asked = room < READ_MOST ? room : READ_MOST;
     ssize_t n;
 
-    if (quick)
+    if (self->n_quick < QUICK_READS && ++self->n_quick > 0)
         (void)setsockopt(fd, IPPROTO_TCP, TCP_QUICKACK, &on, sizeof on); /* speed only */
     n = mssh_fd_recv(fd, place, asked);
     if (n == -EAGAIN) {
@@ -111,7 +116,7 @@ static int session_read(lua_State *L)
     uint8_t *place = input_place(self, &room);
 
     if (room > 0)
-        return read_into(L, self, fd, place, room, lua_toboolean(L, 3));
+        return read_into(L, self, fd, place, room);
     lua_pushliteral(L, "full");
     return 1;
 }
@@ -137,14 +142,24 @@ static int send_output(mssh_lua_session *self, int fd)
     return 1;
 }
 
-/* A packet comes in pieces, and not every packet means something to Lua: what is no event is waited out, and
- * answered, in here. A failure to send is left to the next write to report. */
+/* Whether there is an event that is not to be held back. */
+static bool take_event(mssh_lua_session *self, mssh_channel patient)
+{
+    while (mssh_lua_session_take_event(self))
+        if (!mssh_lua_session_hold(self, patient))
+            return true;
+    return false;
+}
+
+/* A packet comes in pieces, and not every packet means something to Lua: what is no event, or one that need
+ * not be known before the channel has more to tell, is waited out, and answered, in here. A failure to send
+ * is left to the next write to report. */
 static int session_receive(lua_State *L)
 {
     mssh_lua_session *self = mssh_lua_session_check(L);
     int fd = mssh_lua_check_fd(L, 2);
-    bool quick = lua_toboolean(L, 3);
-    uint64_t end = mssh_lua_opt_time(L, 4);
+    uint64_t end = mssh_lua_opt_time(L, 3);
+    mssh_channel patient = (mssh_channel)luaL_optinteger(L, 4, 0);
     int n_reads = 0;
     int n_results;
 
@@ -156,8 +171,8 @@ static int session_receive(lua_State *L)
             lua_pushstring(L, room == 0 ? "full" : "again");
             return 1;
         }
-        n_results = read_into(L, self, fd, place, room, quick);
-    } while (n_results == 1 && lua_tostring(L, 2)[0] != 'e' && !mssh_lua_session_take_event(self) &&
+        n_results = read_into(L, self, fd, place, room);
+    } while (n_results == 1 && lua_tostring(L, 2)[0] != 'e' && !take_event(self, patient) &&
              send_output(self, fd) == 1 && !mssh_lua_sftp_has_news(self) && ++n_reads < RECEIVE_READS);
     return n_results;
 }
@@ -278,10 +293,11 @@ static int session_deadline(lua_State *L)
 /* All that is to be known before a wait, in one call. */
 static int session_idle(lua_State *L)
 {
+    mssh_lua_session *self = mssh_lua_session_check(L);
     bool pending;
 
     (void)session_tick(L);
-    pending = mssh_lua_session_take_event(mssh_lua_session_check(L));
+    pending = self->n_notices > 0 || mssh_lua_session_take_event(self);
     (void)session_deadline(L);
     (void)session_wants(L);
     lua_pushboolean(L, pending);
@@ -378,6 +394,7 @@ static void session_release(void *object)
     mssh_session_free(self->session);
     self->session = NULL;
     self->pending = false;
+    self->n_notices = 0;
     if (self->channels != NULL)
         mssh_free(&self->mem, self->channels, self->channels_cap * sizeof *self->channels);
     self->channels = NULL;

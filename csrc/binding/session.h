@@ -23,17 +23,32 @@ typedef struct mssh_lua_channel {
     mssh_lua_sftp *sftp; /* gets all of stdout; or NULL */
 } mssh_lua_channel;
 
+/* What is kept of an event that is held back: see session:receive. */
+typedef struct mssh_lua_notice {
+    mssh_channel channel;
+    mssh_event_type type;
+    uint32_t reason;
+    bool success;
+} mssh_lua_notice;
+
+/* Most events that are held back together. */
+enum { MSSH_LUA_NOTICES = 8 };
+
 typedef struct mssh_lua_session {
     mssh_lua_object object;
     mssh_mem mem;
     mssh_session *session;
     mssh_event event; /* taken from the session, and not given to Lua yet, while `pending` */
     bool pending;
-    uint64_t n_events; /* taken so far: tells whether `event` is still the same one */
-    bool failed_told;  /* the event "failed" was given */
-    bool no_ignore;    /* the events "ignore", "debug" are not given */
+    uint64_t n_events;                         /* taken so far: tells whether `event` is still the same one */
+    mssh_lua_notice notices[MSSH_LUA_NOTICES]; /* those that were held back; `event` comes after them */
+    size_t n_notices;
+    unsigned n_quick; /* reads so far of those that ask for quick acknowledgement */
+    bool failed_told; /* the event "failed" was given */
+    bool no_ignore;   /* the events "ignore", "debug" are not given */
     bool no_debug;
-    char code[32]; /* what Lua called the failure that it ended the session with; else empty */
+    bool no_requests; /* nor "global_request" */
+    char code[32];    /* what Lua called the failure that it ended the session with; else empty */
     mssh_lua_channel *channels;
     size_t n_channels;
     size_t channels_cap;
@@ -70,6 +85,10 @@ int mssh_lua_session_channel_from_fd(lua_State *L);
 
 /* The next event into ->event, unless one is waiting there. False when there is none to tell. */
 bool mssh_lua_session_take_event(mssh_lua_session *self);
+
+/* Holds the event back if it is of that channel, 0 for none, and only tells how it goes on there: opened, a
+ * request granted, room, end of file, a status. False when it stays where it is. */
+bool mssh_lua_session_hold(mssh_lua_session *self, mssh_channel channel);
 
 /* The method `next`. */
 int mssh_lua_session_next(lua_State *L);

@@ -9,6 +9,8 @@
  */
 #include "binding/sftp.h"
 
+#include <string.h>
+
 /* Data below this size are kept, to be taken together: a string for each would cost more than the copy. */
 enum { DIRECT_LEAST = 1024 };
 
@@ -268,7 +270,8 @@ static void push_event(lua_State *L, const giving *given)
 static bool is_unwanted(const mssh_lua_session *self)
 {
     return (self->event.type == MSSH_EVENT_IGNORE && self->no_ignore) ||
-           (self->event.type == MSSH_EVENT_DEBUG && self->no_debug);
+           (self->event.type == MSSH_EVENT_DEBUG && self->no_debug) ||
+           (self->event.type == MSSH_EVENT_GLOBAL_REQUEST && self->no_requests);
 }
 
 /* Whether the event is of a channel that speaks SFTP. */
@@ -302,9 +305,50 @@ bool mssh_lua_session_take_event(mssh_lua_session *self)
                         (self->event.type != MSSH_EVENT_FAILED || !self->failed_told);
         if (!self->pending)
             return false;
-        self->pending = !was_for_sftp(self);
+        self->pending = !is_unwanted(self) && !was_for_sftp(self);
     } while (!self->pending);
     return true;
+}
+
+bool mssh_lua_session_hold(mssh_lua_session *self, mssh_channel channel)
+{
+    const mssh_connection_event *from = &self->event.connection;
+
+    switch (self->event.type) {
+    case MSSH_EVENT_OPENED:
+    case MSSH_EVENT_WINDOW:
+    case MSSH_EVENT_CHANNEL_EOF:
+    case MSSH_EVENT_EXIT_STATUS:
+        break;
+    case MSSH_EVENT_REPLY:
+        if (from->success)
+            break;
+        return false;
+    default:
+        return false;
+    }
+    if (from->channel != channel || self->n_notices == MSSH_LUA_NOTICES)
+        return false;
+    self->notices[self->n_notices++] =
+        (mssh_lua_notice){from->channel, self->event.type, from->reason, from->success};
+    self->pending = false;
+    return true;
+}
+
+/* Gives the first of the events that were held back. */
+static int next_notice(lua_State *L, mssh_lua_session *self)
+{
+    const mssh_lua_notice *first = &self->notices[0];
+    const giving given = {
+        .self = self,
+        .event = {
+            .type = first->type,
+            .connection = {.channel = first->channel, .reason = first->reason, .success = first->success}}};
+
+    push_event(L, &given);
+    if (self->n_notices > 0) /* a finalizer may have closed the session */
+        memmove(self->notices, self->notices + 1, --self->n_notices * sizeof self->notices[0]);
+    return lua_gettop(L) - 1;
 }
 
 /* The event was given: what that changes. */
@@ -328,15 +372,17 @@ int mssh_lua_session_next(lua_State *L)
 
     lua_settop(L, 1);
     luaL_checkstack(L, STACK_NEED, NULL);
+    if (self->n_notices > 0)
+        return next_notice(L, self);
     while (mssh_lua_session_take_event(self)) {
         giving given = {self, self->n_events, self->event};
-        bool told = !is_unwanted(self);
+        bool told = true;
         if (given.event.type == MSSH_EVENT_DATA && given.event.connection.stream == MSSH_STDOUT &&
             is_of_sftp(self))
             return mssh_lua_sftp_give(L, self);
         if (given.event.type == MSSH_EVENT_DATA)
             told = push_data(L, &given);
-        else if (told)
+        else
             push_event(L, &given);
         event_given(&given);
         if (told)

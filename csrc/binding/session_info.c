@@ -168,14 +168,11 @@ static int session_debug(lua_State *L)
 
 static int session_listen(lua_State *L)
 {
-    static const char *const kinds[] = {"ignore", "debug", NULL};
+    static const char *const kinds[] = {"ignore", "debug", "global_request", NULL};
     mssh_lua_session *self = mssh_lua_session_check(L);
-    bool wanted = lua_toboolean(L, 3);
+    bool *const unwanted[] = {&self->no_ignore, &self->no_debug, &self->no_requests};
 
-    if (luaL_checkoption(L, 2, NULL, kinds) == 0)
-        self->no_ignore = !wanted;
-    else
-        self->no_debug = !wanted;
+    *unwanted[luaL_checkoption(L, 2, NULL, kinds)] = !lua_toboolean(L, 3);
     lua_pushboolean(L, 1);
     return 1;
 }

@@ -5,6 +5,7 @@
 local core = require "moonssh.core"
 local errors = require "moonssh.errors"
 local known_hosts = require "moonssh.known_hosts"
+local wire = require "moonssh.wire"
 
 local PROVE = "hostkeys-prove-00@openssh.com"
 
@@ -12,19 +13,6 @@ local PROVE = "hostkeys-prove-00@openssh.com"
 local MAX_KEYS = 64
 
 local update = {}
-
--- The strings of a message, or nil where it is not made of strings alone, or of too many.
-local function strings_of(bytes)
-   local list, place = {}, 1
-   while place <= #bytes do
-      local ok, text, after = pcall(string.unpack, ">s4", bytes, place)
-      if not ok or #list >= MAX_KEYS then
-         return nil
-      end
-      list[#list + 1], place = text, after
-   end
-   return list
-end
 
 -- The key in a blob, if it is a plain one that is good enough to be used; nil else.
 local function key_of(blob, trust)
@@ -104,7 +92,7 @@ local function learn(self, todo)
 end
 
 local function on_answer(self, todo, success, data)
-   local signatures = success and strings_of(data)
+   local signatures = success and wire.strings(data, MAX_KEYS)
    if not signatures or #signatures ~= #todo.new then
       return
    end
@@ -123,7 +111,8 @@ end
 function update.offer(session, data)
    local self = session._host_key_update
    session._host_key_update = nil
-   local blobs = self and strings_of(data)
+   session._core:listen("global_request", false)
+   local blobs = self and wire.strings(data, MAX_KEYS)
    local todo = blobs and blobs[1] and plan(self, blobs)
    if not todo then
       return
@@ -158,6 +147,7 @@ function update.prepare(session, target, trust, used)
    if alone then
       session._host_key_update = { session = session, known = alone, trust = trust, used = used,
          host = target.host_key_alias or target.host, port = not target.host_key_alias and target.port or nil }
+      session._core:listen("global_request", true)
    end
    return alone ~= nil
 end

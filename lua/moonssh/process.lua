@@ -228,11 +228,7 @@ function process.run(session, command, options)
       at = 1,
    }, Run)
    local deadline = session:_deadline(options)
-   local channel, err = session:_open("session", "", plan, function(channel)
-      local core = session._core
-      run.channel = channel
-      core:channel_mode(channel._ch, 0, "direct", DIRECT_BUDGET)
-      core:channel_mode(channel._ch, 1, options.merge and "merge" or "direct", DIRECT_BUDGET)
+   local channel, err = session:_open("session", "", plan, function()
       if run.data then
          feed(run)
       end
@@ -241,6 +237,13 @@ function process.run(session, command, options)
       return nil, err
    end
    run.channel = channel
+   local core = session._core
+   core:channel_mode(channel._ch, 0, "direct", DIRECT_BUDGET)
+   core:channel_mode(channel._ch, 1, options.merge and "merge" or "direct", DIRECT_BUDGET)
+   if run.data == "" and channel._planned then
+      feed(run)
+      channel._patient = true
+   end
    local _ <close> = setmetatable({ run = run }, GiveUp)
    local ok
    ok, err = channel:_await_start(deadline)

@@ -338,7 +338,9 @@ local function wait_for_transport(session, waiter, deadline)
    if events == "r" and fd and adapter.alone and is_plain(session) then
       local alone, limit = adapter.alone()
       if alone and (not limit or limit > now) then
-         session._received = transport.receive(session, soonest(at, limit))
+         local subject = waiter.subject
+         local patient = subject._patient and not session._first
+         session._received = transport.receive(session, soonest(at, limit), patient and subject._ch or nil)
          return
       end
    end

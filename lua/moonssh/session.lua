@@ -259,6 +259,7 @@ function Session.new(options)
       _sent = false,
       _tracer = false,
       _write_failure = false,
+      _patient = false, -- see moonssh.channel
       _attached = false, -- to the connection of a ControlMaster
       _carrier = false, -- the channel that carries it, if one does
    }, Session)
@@ -266,6 +267,7 @@ function Session.new(options)
       self._callbacks[cbtype] = f
    end
    self:_apply_callbacks()
+   handle:listen("global_request", false) -- but for moonssh.hostkey_update
    return self
 end
 

@@ -83,7 +83,7 @@ function transport.read(session)
    elseif not session._fd then
       return "again"
    end
-   local state, code, message = session._core:read(session._fd, not session._authenticated)
+   local state, code, message = session._core:read(session._fd)
    if not state then
       end_by_io(session, code, message)
       return "failed"
@@ -92,11 +92,13 @@ function transport.read(session)
 end
 
 --- Waits in place, until a time, for something to be attended to, and takes it in. For a session with a descriptor, no
---- recv callback and no output. Gives the state of the input as read does.
+--- recv callback and no output. What only tells how it goes on at the channel `patient` may come later, with what comes
+--- next. Gives the state of the input as read does.
 ---@param deadline number|nil
+---@param patient integer|nil
 ---@return string
-function transport.receive(session, deadline)
-   local state, code, message = session._core:receive(session._fd, not session._authenticated, deadline)
+function transport.receive(session, deadline, patient)
+   local state, code, message = session._core:receive(session._fd, deadline, patient)
    if not state then
       end_by_io(session, code, message)
       return "failed"

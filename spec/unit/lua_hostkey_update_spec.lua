@@ -39,7 +39,7 @@ describe("a list of host keys", function()
    local function offer(data, sign, trust)
       local asked
       local session = {
-         _core = { info = function() return { session_id = SESSION_ID } end },
+         _core = { info = function() return { session_id = SESSION_ID } end, listen = function() end },
          _global_request = function(_, name, list)
             asked = { name = name, list = list }
             return asked
