@@ -132,6 +132,7 @@ build = {
          ["moonssh.terminal"] = "lua/moonssh/terminal.lua",
          ["moonssh.trace"] = "lua/moonssh/trace.lua",
          ["moonssh.transport"] = "lua/moonssh/transport.lua",
+         ["moonssh.wire"] = "lua/moonssh/wire.lua",
          ["moonssh.work"] = "lua/moonssh/work.lua",
          ["moonssh.x11"] = "lua/moonssh/x11.lua",
       },

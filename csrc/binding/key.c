@@ -1,8 +1,9 @@
 /* core.key: keys as objects, from blobs and files. */
 #include "binding/binding.h"
 #include "keys/certificate.h"
+#include "keys/known_hosts.h"
 
-enum { SIGNATURE_MOST = 64 * 1024, EXPORT_MOST = 1 << 20 };
+enum { SIGNATURE_MOST = 64 * 1024, EXPORT_MOST = 1 << 20, HASHES_MOST = 256 };
 
 typedef struct key_object {
     mssh_lua_object object;
@@ -262,9 +263,33 @@ static int key_private_fields(lua_State *L)
     return push_box(L, box, mssh_key_write_private(check_key(L), &box->buf));
 }
 
+static int core_known_lines(lua_State *L)
+{
+    mssh_known_hosts search = mssh_known_hosts_of(mssh_lua_check_slice(L, 1));
+    mssh_slice name = mssh_lua_check_slice(L, 2);
+    mssh_lua_box *box = mssh_lua_box_new(L, HASHES_MOST);
+    lua_Integer n = 0;
+    int status;
+
+    lua_newtable(L);
+    while ((status = mssh_known_hosts_next(&search, name, &box->buf)) == 1) {
+        lua_pushinteger(L, (lua_Integer)search.number);
+        lua_rawseti(L, -2, ++n);
+        mssh_lua_push_slice(L, search.line);
+        lua_rawseti(L, -2, ++n);
+    }
+    mssh_lua_box_release(box);
+    return status == 0 ? 1 : mssh_lua_push_failure(L, status, NULL);
+}
+
 static const luaL_Reg functions[] = {
-    {"parse_public", core_parse_public}, {"parse_file", core_parse_file}, {"generate", core_generate},
-    {"fingerprint", core_fingerprint},   {"algorithms", core_algorithms}, {NULL, NULL},
+    {"parse_public", core_parse_public},
+    {"parse_file", core_parse_file},
+    {"generate", core_generate},
+    {"fingerprint", core_fingerprint},
+    {"algorithms", core_algorithms},
+    {"known_lines", core_known_lines},
+    {NULL, NULL},
 };
 
 void mssh_lua_open_key(lua_State *L)

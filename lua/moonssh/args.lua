@@ -21,25 +21,26 @@ function args.raise(message)
 end
 
 local function has_type(value, name)
-   if name == "any" then
+   local its = type(value)
+   if its == name then
+      return name ~= "number" or value == value
+   elseif name == "any" then
       return true
    elseif name == "integer" then
-      return type(value) == "number" and math.tointeger(value) ~= nil
-   elseif name == "number" then
-      return type(value) == "number" and value == value
+      return its == "number" and math.tointeger(value) ~= nil
    elseif name == "function" then
       local meta = getmetatable(value)
-      return type(value) == "function" or type(meta) == "table" and type(meta.__call) == "function"
+      return type(meta) == "table" and type(meta.__call) == "function"
    end
-   return type(value) == name
+   return false
 end
 
 local function fits(value, types)
    if type(types) == "string" then
       return has_type(value, types)
    end
-   for _, name in ipairs(types) do
-      if has_type(value, name) then
+   for i = 1, #types do
+      if has_type(value, types[i]) then
          return true
       end
    end

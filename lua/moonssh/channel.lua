@@ -99,12 +99,7 @@ function Channel:_opened()
    end
 end
 
-local reasons = {
-   "administratively prohibited",
-   "connect failed",
-   "unknown channel type",
-   "resource shortage",
-}
+local reasons = { "administratively prohibited", "connect failed", "unknown channel type", "resource shortage" }
 
 --- The server has refused it.
 function Channel:_refused(reason, text)

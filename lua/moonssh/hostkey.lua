@@ -11,6 +11,15 @@ local DEFAULT_PORT = 22
 
 local hostkey = {}
 
+-- The type of the keys that a host key algorithm signs with; and the algorithms of certificates, in order.
+local key_types, of_certificates = {}, {}
+for _, row in ipairs(core.key.algorithms()) do
+   key_types[row.name] = row.key_type
+   if row.name ~= row.signed_as then
+      table.insert(of_certificates, row)
+   end
+end
+
 local policies = { strict = true, ["accept-new"] = true, off = true }
 
 local function is_fingerprint(text)
@@ -70,24 +79,21 @@ end
 ---@param list string[]
 ---@return string[]
 function hostkey.algorithms_for(known, host, port, list)
-   local types, wanted = {}, {}
+   local types, listed = {}, {}
    for _, entry in ipairs(known:_known(host, port)) do
       types[entry.type] = true
    end
-   local certified = known:_authorities(host, port)[1] ~= nil
    local first, second, rest = {}, {}, {}
    for _, name in ipairs(list) do
-      wanted[name] = true
+      listed[name] = true
+      table.insert(types[key_types[name]] and second or rest, name)
    end
-   for _, row in ipairs(core.key.algorithms()) do
-      if wanted[row.name] then
-         wanted[row.name] = row.key_type
-      elseif certified and row.name ~= row.signed_as and wanted[row.signed_as] then
-         table.insert(first, row.name)
+   if known:_authorities(host, port)[1] then
+      for _, row in ipairs(of_certificates) do
+         if listed[row.signed_as] and not listed[row.name] then
+            table.insert(first, row.name)
+         end
       end
-   end
-   for _, name in ipairs(list) do
-      table.insert(types[wanted[name]] and second or rest, name)
    end
    table.move(second, 1, #second, #first + 1, first)
    return table.move(rest, 1, #rest, #first + 1, first)

@@ -12,10 +12,14 @@ local match = require "moonssh.match"
 local key = require "moonssh.key"
 local locks = require "moonssh.lock"
 local paths = require "moonssh.paths"
+local wire = require "moonssh.wire"
 
 local MAX_FILE = 64 * 1024 * 1024
 local DEFAULT_PORT = 22
 local SALT_LENGTH = 20
+
+-- Names whose entries are kept.
+local MOST_FOUND = 8
 
 -- Where many have new keys go that are not to be kept: a file that is always empty.
 local NOWHERE = "/dev/null"
@@ -58,23 +62,10 @@ local function split_hashed(names)
    end
 end
 
--- The strings of a blob as a list, or nil where it is not made of strings alone.
-local function strings_of(blob)
-   local list, place = {}, 1
-   while place <= #blob do
-      local ok, text, after = pcall(string.unpack, ">s4", blob, place)
-      if not ok then
-         return nil
-      end
-      list[#list + 1], place = text, after
-   end
-   return list
-end
-
 -- Whether the blob has the form of its type. A key whose type we do not know, or that is too short for us to use, is
 -- still a known key of that host, so nothing more is asked for.
 local function is_well_formed(type, blob)
-   local fields = strings_of(blob)
+   local fields = wire.strings(blob)
    if not fields or fields[1] ~= type then
       return false
    elseif type == "ssh-ed25519" then
@@ -133,48 +124,50 @@ local function matches(entry, name)
    if entry.salt then
       return core.equal(hash_name(name, entry.salt), entry.hash)
    end
-   return match.list(entry.names, name) == "positive"
+   return entry.names == name or match.list(entry.names, name) == "positive"
 end
 
--- Whether a line may speak of a name, told without taking the rest of it apart: most lines of a long file do not.
-local function may_match(text, name)
-   local names = text:match("^[ \t]*([^@ \t][^ \t]*)") or text:match("^[ \t]*@[^ \t]*[ \t]+([^ \t]+)")
-   if not names then
-      return false
-   elseif names:byte() == 124 then
-      local salt, hash = split_hashed(names)
-      return salt ~= nil and core.equal(hash_name(name, salt), hash)
-   elseif names:find("[*?!]") then
-      return match.list(names, name) == "positive"
-   end
-   return ("," .. names:lower() .. ","):find("," .. name .. ",", 1, true) ~= nil
+-- The lines of a text that may speak of a name, as { number, line, number, line, … }.
+local function candidates(text, name)
+   local found, code, message = core.key.known_lines(text, name)
+   return found or error(errors.from_core(code, message), 0)
 end
 
 -- --- files
 
--- A file's lines; false stands for one that was removed. A missing file has none.
-local function read_lines(path)
+-- A file as { text = } or { lines = }, or both. A missing file is empty.
+local function read(path)
    if path == NOWHERE then
-      return {}
+      return { text = "" }
    end
-   local data, _, message, errno = core.file.read(path, MAX_FILE)
-   if not data then
-      if errno == core.file.ENOENT then
-         return {}
-      end
+   local text, _, message, errno = core.file.read(path, MAX_FILE)
+   if not text and errno ~= core.file.ENOENT then
       return nil, errors.new("io", ("cannot read %s: %s"):format(path, message), { path = path, errno = errno })
    end
-   local lines = {}
-   for line in (data:sub(-1) == "\n" and data or data ~= "" and data .. "\n" or ""):gmatch("([^\n]*)\n") do
-      lines[#lines + 1] = line
+   return { text = text or "" }
+end
+
+local function lines_of(file)
+   local lines, text = file.lines, file.text
+   if not lines then
+      lines = {}
+      for line in (text:sub(-1) == "\n" and text or text ~= "" and text .. "\n" or ""):gmatch("([^\n]*)\n") do
+         lines[#lines + 1] = line
+      end
+      file.lines = lines
    end
    return lines
+end
+
+local function text_of(file)
+   file.text = file.text or table.concat(file.lines, "\n")
+   return file.text
 end
 
 -- The line without a host, or false where nothing is left of it. Only the name goes where others stand beside it; a
 -- pattern that still reaches the host takes the line with it.
 local function line_without(text, name, blob)
-   local entry = may_match(text, name) and parse_line(text)
+   local entry = candidates(text, name)[1] and parse_line(text)
    if not entry or entry.marker or blob and entry.blob ~= blob or not matches(entry, name) then
       return text
    end
@@ -193,8 +186,10 @@ local function line_without(text, name, blob)
    return text:sub(1, first - 1) .. names .. text:sub(last + 1)
 end
 
--- Applies what was asked for since the last save to the lines of the first file.
-local function apply(lines, change)
+-- Applies what was asked for to a file.
+local function apply(file, change)
+   local lines = lines_of(file)
+   file.text = nil
    if change.line then
       lines[#lines + 1] = change.line
       return
@@ -212,6 +207,11 @@ local function apply(lines, change)
    end
 end
 
+-- Forgets what was made of the files as they were.
+local function forget(self)
+   self._parsed, self._found, self._n_found = nil, {}, 0
+end
+
 -- All lines taken apart, and what is wrong with the others; kept until a line changes.
 local function parsed(self)
    local all = self._parsed
@@ -220,7 +220,7 @@ local function parsed(self)
    end
    all = { entries = {}, problems = {} }
    for i, path in ipairs(self.paths) do
-      for number, text in ipairs(self._lines[i]) do
+      for number, text in ipairs(lines_of(self._files[i])) do
          local entry, reason = parse_line(text)
          if entry then
             entry.path, entry.line = path, number
@@ -247,14 +247,15 @@ end
 ---@return table? err
 function known_hosts.open(path)
    args.check("known_hosts", 1, path, { "string", "table" })
-   local self = setmetatable({ paths = {}, _lines = {}, _changes = {} }, KnownHosts)
+   local self = setmetatable({ paths = {}, _files = {}, _changes = {} }, KnownHosts)
+   forget(self)
    for i, one in ipairs(type(path) == "table" and path or { path }) do
       self.paths[i] = paths.expand(one)
-      local lines, err = read_lines(self.paths[i])
-      if not lines then
+      local file, err = read(self.paths[i])
+      if not file then
          return nil, err
       end
-      self._lines[i], self._changes[i] = lines, {}
+      self._files[i], self._changes[i] = file, {}
    end
    return self
 end
@@ -266,21 +267,27 @@ end
 
 -- --- questions
 
--- The entries that speak of a name: those of certificate authorities, or all others.
+-- The entries that speak of a name: those of certificate authorities, or all others. Those of some names are kept.
 local function entries_of(self, name, authorities)
-   local found = {}
-   for i, path in ipairs(self.paths) do
-      for number, text in ipairs(self._lines[i]) do
-         -- The marker first: a hashed name costs more to look at.
-         local wanted = (text:find("^[ \t]*@cert%-authority[ \t]") ~= nil) == authorities
-         local entry = wanted and may_match(text, name) and parse_line(text)
-         if entry and matches(entry, name) then
-            entry.path, entry.line = path, number
-            found[#found + 1] = entry
+   local known = self._found[name]
+   if not known then
+      known = { [true] = {}, [false] = {} }
+      for i, path in ipairs(self.paths) do
+         local lines = candidates(text_of(self._files[i]), name)
+         for at = 1, #lines, 2 do
+            local entry = parse_line(lines[at + 1])
+            if entry and matches(entry, name) then
+               entry.path, entry.line = path, lines[at]
+               table.insert(known[entry.marker == "cert-authority"], entry)
+            end
          end
       end
+      if self._n_found == MOST_FOUND then
+         self._found, self._n_found = {}, 0
+      end
+      self._found[name], self._n_found = known, self._n_found + 1
    end
-   return found
+   return known[authorities]
 end
 
 --- The entries of the authorities that may certify a host. As in ssh, one that is known by the name alone may certify
@@ -289,7 +296,7 @@ function KnownHosts:_authorities(host, port)
    local found = entries_of(self, name_of(host, port), true)
    if port and port ~= DEFAULT_PORT then
       local more = entries_of(self, name_of(host), true)
-      table.move(more, 1, #more, #found + 1, found)
+      found = table.move(more, 1, #more, #found + 1, table.move(found, 1, #found, 1, {}))
    end
    return found
 end
@@ -455,8 +462,8 @@ end
 -- A change of the file with that index, to be saved.
 local function change(self, index, what)
    table.insert(self._changes[index], what)
-   apply(self._lines[index], what)
-   self._parsed = nil
+   apply(self._files[index], what)
+   forget(self)
 end
 
 -- Writes changes to one file as it is now: others may have changed it meanwhile. Additions alone are appended, in one
@@ -474,18 +481,19 @@ local function write(path, changes, patience)
       only_added = only_added and one.line ~= nil
       added[i] = one.line and one.line .. "\n"
    end
-   local lines
+   local file
    local ok, code, message, errno
    if only_added then
       ok, code, message, errno = core.file.append(path, table.concat(added))
    else
-      lines, err = read_lines(path)
-      if not lines then
+      file, err = read(path)
+      if not file then
          return nil, err
       end
       for _, one in ipairs(changes) do
-         apply(lines, one)
+         apply(file, one)
       end
+      local lines = file.lines
       ok, code, message, errno = core.file.replace(path, #lines > 0 and table.concat(lines, "\n") .. "\n" or "")
    end
    if not ok then
@@ -502,8 +510,8 @@ function KnownHosts:_learn(line)
    if not ok then
       return nil, err
    end
-   apply(self._lines[1], { line = line })
-   self._parsed = nil
+   apply(self._files[1], { line = line })
+   forget(self)
    return true
 end
 
@@ -536,8 +544,8 @@ function KnownHosts:remove(host, port)
    args.check("remove", 1, host, "string")
    check_port("remove", port)
    local name = name_of(host, port)
-   for i, lines in ipairs(self._lines) do
-      for _, text in ipairs(lines) do
+   for i, file in ipairs(self._files) do
+      for _, text in ipairs(lines_of(file)) do
          if line_without(text, name) ~= text then
             change(self, i, { remove = name })
             break
@@ -554,12 +562,12 @@ end
 
 -- Reads a file anew after it was written.
 local function reread(self, index)
-   local lines, err = read_lines(self.paths[index])
-   if not lines then
+   local file, err = read(self.paths[index])
+   if not file then
       return nil, err
    end
-   self._changes[index] = {}
-   self._lines[index], self._parsed = lines, nil
+   self._changes[index], self._files[index] = {}, file
+   forget(self)
    return true
 end
 

@@ -1,13 +1,10 @@
 -- Servers that are reached through others, and through programs.
 
+local descriptors = require "spec.support.descriptors"
 local dial = require "spec.support.dial"
 local server = require "spec.support.server"
 local ssh = require "moonssh"
 local tmp = require "spec.support.tmp"
-
-local function descriptors()
-   return #require "moonssh.core".file.glob("/proc/self/fd/*")
-end
 
 describe("a server", function()
    local servers, folder

@@ -155,3 +155,49 @@ describe("core.key.algorithms", function()
       assert.equal("ecdsa-sha2-nistp256", types["ecdsa-sha2-nistp256"])
    end)
 end)
+
+describe("core.key.known_lines", function()
+   local salt = ("s"):rep(20)
+
+   local function hashed(name, kept)
+      kept = kept or salt
+      return ("|1|%s|%s"):format(core.base64_encode(kept), core.base64_encode(core.hmac("sha1", kept, name)))
+   end
+
+   local function found(text, name)
+      local lines = assert(core.key.known_lines(text, name))
+      local numbers = {}
+      for i = 1, #lines, 2 do
+         table.insert(numbers, lines[i])
+      end
+      return numbers, lines[2]
+   end
+
+   it("finds names, in whatever case and place of a list, and not parts of them", function()
+      assert.same({ 1, 3, 5, 6 }, (found("web1 a b\n#web1 a b\n\tx,WEB1,y a b\nweb11,web,aweb1 a b\n"
+         .. "@revoked  web1 a b\nweb1", "web1")))
+      local numbers, line = found("x a b\n web1  a b\r", "web1")
+      assert.same({ 2 }, numbers)
+      assert.equal(" web1  a b\r", line)
+      assert.same({ 1 }, (found("[web1]:2222 a b\nweb1 a b", "[web1]:2222")))
+   end)
+
+   it("gives lines with patterns, whatever they are", function()
+      assert.same({ 1, 2, 3, 4 }, (found("*.org a\nx?z a\n!web2,w a\n@cert-authority * a", "web1")))
+   end)
+
+   it("finds hashed names, and takes nothing else for one", function()
+      local good = hashed("web1")
+      assert.same({ 1, 3 }, (found(good .. " a b\n" .. hashed("web2") .. " a b\n@revoked " .. good, "web1")))
+      for _, bad in ipairs{ "|1|", "|", "|2" .. good:sub(3), good .. "=", good:sub(1, -2),
+         "|1|" .. good:sub(4):gsub("|", "A"), good:sub(1, 3) .. "!" .. good:sub(5), hashed("web1", ("s"):rep(19)) } do
+         assert.same({}, (found(bad .. " a b", "web1")), bad)
+      end
+   end)
+
+   it("finds nothing in a text without lines or names", function()
+      for _, text in ipairs{ "", "\n\n", " \t\n", "@revoked", "@revoked \n", ",,,\n", "\0 web1\n" } do
+         assert.same({}, (found(text, "web1")))
+      end
+   end)
+end)
