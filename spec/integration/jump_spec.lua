@@ -2,6 +2,7 @@
 
 local descriptors = require "spec.support.descriptors"
 local dial = require "spec.support.dial"
+local process = require "spec.support.process"
 local server = require "spec.support.server"
 local ssh = require "moonssh"
 local tmp = require "spec.support.tmp"
@@ -295,6 +296,22 @@ describe("a server", function()
          session, err = connect("h1", { config = config(host(1)), proxy_command = { "no-such-program" } })
          assert.is_nil(session)
          assert.same({ "io", "cannot run no-such-program: No such file or directory" }, { err.code, err.message })
+      end)
+
+      it("J2: says that no process can be made, and signals none", function()
+         local result = process.run{ env = { ASAN_OPTIONS = "detect_leaks=0" }, "strace", "-qq", "-e",
+            "trace=clone,clone3,fork,vfork,kill", "-e", "inject=clone,clone3,fork,vfork:error=EAGAIN", process.lua,
+            "-e", [[
+               local session, err = require("moonssh").connect("h", { config = false, user = "u", identity = {},
+                  agent = false, known_hosts = {}, proxy_command = { "true" } })
+               print(session, err.code, err.message)]] }
+         if result.status ~= 0 then
+            pending("strace does not work here")
+            return
+         end
+         assert.equal("nil\tio\tcannot run true: Resource temporarily unavailable\n", result.stdout)
+         assert.is_truthy(result.stderr:find("EAGAIN", 1, true), result.stderr)
+         assert.is_nil(result.stderr:find("kill(", 1, true), result.stderr)
       end)
 
       it("ends a program that never answers", function()
