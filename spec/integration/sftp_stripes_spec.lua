@@ -88,6 +88,37 @@ describe("a put over several channels", function()
       assert.equal(0, put("MaxSessions 1"))
    end)
 
+   it("tells why it was cut off where one of them is lost with what was on its way", function()
+      local sshd <close> = server.sshd()
+      local session <close> = assert(dial(sshd))
+      local sftp = assert(session:sftp())
+      -- To the process that serves the channel opened last.
+      local function signal(name)
+         process.check{ "sh", "-c", ([[
+            p=%d
+            while set -- $(cat /proc/$p/task/*/children) && [ $# -gt 0 ]; do shift $(($# - 1)); p=$1; done
+            kill -%s $p
+         ]]):format(sshd.process:pid(), name) }
+      end
+      local stopped, killed
+      local done, err = sftp:put(folder:path("f"), folder:path("g"), { progress = function(n)
+         local last = sftp._stripes[7]
+         if last and last.done and not stopped and n < SIZE // 2 then
+            signal("STOP")
+            stopped = n
+         elseif stopped and n >= stopped + 4 * 1024 * 1024 and not killed then
+            signal("KILL")
+            killed = true
+         end
+      end })
+      if not done then -- there may have been nothing on that one
+         assert.same({ "eof", folder:path("f") }, { err.code, err.path })
+         assert.matches("the server has ended the SFTP channel %(at byte %d+%)", err.message)
+      end
+      sftp:close()
+      assert.is_true(session:ping(60) > 0)
+   end)
+
    it("uses as many as it may", function()
       assert.equal(2, put(nil, { channels = 3 }))
       assert.equal(0, put(nil, { channels = 1 }))

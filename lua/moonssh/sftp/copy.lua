@@ -117,6 +117,16 @@ local function finish_output(self, target, options, found)
    return true
 end
 
+-- Why a transfer has lost a channel: the session, the channel of its own, or one of those that have helped, has ended.
+local function loss(batch)
+   local sftp = batch.sftp
+   local failure = batch._session.failure or sftp._link.failure
+   for _, link in pairs(sftp._stripes) do
+      failure = failure or link.failure
+   end
+   return failure or errors.closed("the SFTP channel")
+end
+
 -- What a transfer came to. → true | nil, err
 local function outcome(transfer, remote, path)
    if transfer.state == "done" then
@@ -131,11 +141,9 @@ local function outcome(transfer, remote, path)
       return nil, Link.error("sftp", remote, ("it changed at byte %d while it was read"):format(offset),
          { offset = offset, status = "failure" })
    end
-   local failure = transfer.batch._session.failure or transfer.batch.sftp._link.failure
-   local err = Link.error(failure and failure.code or "closed", transfer.spec.path,
-      ("%s (at byte %d)"):format(failure and failure.message or "the channel was closed", transfer.low),
+   local failure = loss(transfer.batch)
+   return nil, Link.error(failure.code, transfer.spec.path, ("%s (at byte %d)"):format(failure.message, transfer.low),
       { offset = transfer.low })
-   return nil, err
 end
 
 -- An error of the server that ends in the middle names the place, too.
