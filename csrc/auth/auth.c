@@ -45,6 +45,8 @@ int mssh_auth_begin(mssh_auth *auth, mssh_auth_kind kind, mssh_slice user, mssh_
     err = may_request(auth);
     if (err != 0)
         return err;
+    if (user.len > MAX_REQUEST)
+        return MSSH_ERR_LIMIT;
     /* A server that handles names as C strings would see another name than we do. */
     if (user.len > 0 && memchr(user.data, 0, user.len) != NULL)
         return MSSH_ERR_STATE;

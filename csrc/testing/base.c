@@ -59,7 +59,7 @@ static int write_fields(lua_State *L)
         if (kind <= U64 && kind != BOOL)
             (void)luaL_checkinteger(L, i + 1);
         else if (kind != BOOL)
-            (void)luaL_checkstring(L, i + 1);
+            (void)mssh_testing_slice(L, i + 1);
     }
     mssh_mem_init(&mem, NULL, NULL);
     mssh_buf_init(&buf, &mem, SIZE_MAX / 4);
@@ -208,5 +208,6 @@ int mssh_testing_open_base(lua_State *L)
 {
     luaL_newlib(L, functions);
     mssh_testing_add_buffer(L);
+    mssh_testing_add_huge(L);
     return 1;
 }

@@ -2,8 +2,13 @@
 
 mssh_slice mssh_testing_slice(lua_State *L, int index)
 {
+    mssh_slice slice;
     size_t len;
-    const char *bytes = luaL_checklstring(L, index, &len);
+    const char *bytes;
+
+    if (mssh_testing_huge(L, index, &slice))
+        return slice;
+    bytes = luaL_checklstring(L, index, &len);
     return mssh_slice_of(bytes, len);
 }
 

@@ -10,7 +10,7 @@
 
 #include <lauxlib.h>
 
-/* A string argument as a view, valid as long as it is on the stack. */
+/* A string argument as a view, valid as long as it is on the stack; or what stands for a huge one. */
 mssh_slice mssh_testing_slice(lua_State *L, int index);
 
 /* The same; without a value there, the view whose data is NULL. */
@@ -40,6 +40,12 @@ void mssh_testing_add_derivation(lua_State *L);
 
 /* Adds UMAC to the table on top of the stack. */
 void mssh_testing_add_umac(lua_State *L);
+
+/* The view of what stands for a huge string at a stack index; false, and nothing given, where there is none. */
+bool mssh_testing_huge(lua_State *L, int index, mssh_slice *slice);
+
+/* Adds strings that are huge to the table on top of the stack. */
+void mssh_testing_add_huge(lua_State *L);
 
 /* Adds buffers and memory to the table on top of the stack. */
 void mssh_testing_add_buffer(lua_State *L);
