@@ -41,7 +41,8 @@ void mssh_testing_add_derivation(lua_State *L);
 /* Adds UMAC to the table on top of the stack. */
 void mssh_testing_add_umac(lua_State *L);
 
-/* The view of what stands for a huge string at a stack index; false, and nothing given, where there is none. */
+/* The view of what stands for a huge string at a stack index; false, and nothing given, where there is none.
+ */
 bool mssh_testing_huge(lua_State *L, int index, mssh_slice *slice);
 
 /* Adds strings that are huge to the table on top of the stack. */

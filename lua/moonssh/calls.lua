@@ -7,6 +7,9 @@ local process = require "moonssh.process"
 local pump = require "moonssh.pump"
 local requests = require "moonssh.requests"
 
+-- Data of an open that the core sends at most.
+local LONGEST = 64 * 1024
+
 local BY_APPLICATION = 11 -- SSH_DISCONNECT_BY_APPLICATION, RFC 4253 11.1
 
 -- Methods of moonssh.session.
@@ -38,7 +41,9 @@ function methods:_open(type, data, plan, opened)
    local ch, code, message = self._core:open(type, data)
    if not ch then
       if code == "limit" then
-         message = "the session has as many channels as the option 'limits.channels' allows"
+         message = data and #data > LONGEST
+            and ("where to open the channel to is longer than %d bytes"):format(LONGEST)
+            or "the session has as many channels as the option 'limits.channels' allows"
       end
       return nil, self.failure or errors.from_core(code, message)
    end

@@ -54,6 +54,16 @@ describe("dialling", function()
       assert.equal("hi", session:run("echo hi").stdout)
    end)
 
+   it("says that a name is too long for a packet", function()
+      local session = connect{}
+      for _, open in ipairs{ { "dial", 22 }, { "dial_unix" } } do
+         local channel, err = session[open[1]](session, ("x"):rep(65537), open[2])
+         assert.is_nil(channel)
+         assert.same({ "limit", "where to open the channel to is longer than 65536 bytes" }, { err.code, err.message })
+      end
+      assert(session:ping())
+   end)
+
    it("times out, and leaves no channel", function()
       link = memory.connect{ server = { on = { channel_open = function()
          return true
