@@ -80,7 +80,7 @@ static void search_mapping(scanner *s, uintptr_t from, uintptr_t to, const char 
         size_t wanted = to - from < CHUNK ? to - from : CHUNK;
         ssize_t n = pread(s->memory, s->chunk, wanted, (off_t)from);
 
-        if (n < WINDOW)
+        if (n < 2 * WINDOW)
             return;
         mask_bytes(s->chunk, (size_t)n, s->mask);
         search_chunk(s, from, (size_t)n, mapping);

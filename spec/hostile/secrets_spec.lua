@@ -12,7 +12,7 @@ local ssh = require "moonssh"
 local tmp = require "spec.support.tmp"
 
 local MASK = 0x5a
-local TIMEOUT = 20
+local TIMEOUT = 120
 
 local function from_hex(text)
    return (text:gsub("..", function(pair) return string.char(tonumber(pair, 16)) end))
@@ -84,7 +84,7 @@ function Remote:pump(client, condition)
       assert(not code, words)
       local data = self.child:read("stdout", 1)
       assert(data ~= "", "the server has ended")
-      while data and #data > 0 do
+      while data and #data > 0 and not session:failure() do
          local n = math.min(#data, session:input_room())
          session:input(data:sub(1, n))
          data = data:sub(n + 1)
@@ -98,7 +98,9 @@ end
 function Remote:secrets(n)
    local found, count
    repeat
-      self.said = self.said .. assert(self.child:read("stderr", TIMEOUT))
+      local words = assert(self.child:read("stderr", TIMEOUT))
+      assert(words ~= "", "the server has ended")
+      self.said = self.said .. words
       found, count = {}, 0
       for name, text in self.said:gmatch("(%S+) (%x+)\n") do
          count = count + (found[name] and 0 or 1)

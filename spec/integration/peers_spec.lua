@@ -4,6 +4,7 @@ local core = require "moonssh.core"
 local dial = require "spec.support.dial"
 local server = require "spec.support.server"
 local ssh = require "moonssh"
+local waiting = require "spec.support.waiting"
 
 local MIB = 1024 * 1024
 
@@ -226,14 +227,14 @@ for _, kind in ipairs(scripted) do
       end)
 
       it("DISCONNECT, whose reason reaches everybody", function()
-         local waiting = ssh.spawn(function()
+         local other = ssh.spawn(function()
             return session:run("cat", { stdin = function()
                ssh.loop.sleep(1000)
             end })
          end)
          local result, err = session:run("disconnect 14 no more methods", { timeout = 60 })
          assert.is_nil(result)
-         for _, one in ipairs{ err, session.failure, select(2, waiting:wait(60)) } do
+         for _, one in ipairs{ err, session.failure, select(2, other:wait(60)) } do
             assert.same({ "disconnected", 14, "no more methods" }, { one.code, one.reason, one.text })
             assert.is_truthy(tostring(one):find("no more methods", 1, true))
          end
@@ -333,8 +334,14 @@ describe("dropbear", function()
    end
 
    with("dropbear", { arguments = { "-I", "1" } }, "ends a session that is idle, and says why or not", function(peer)
-      local session <close> = assert(dial(peer))
-      local result, err = session:run("while kill -0 $PPID; do sleep 0.1; done", { timeout = 60 })
+      local dialled, err
+      waiting.await(function()
+         dialled, err = dial(peer)
+         return dialled or err.code ~= "eof" and err.code ~= "disconnected" -- a slow login is idle, too
+      end, "a login")
+      local session <close> = assert(dialled, err)
+      local result
+      result, err = session:run("while kill -0 $PPID; do sleep 0.1; done", { timeout = 60 })
       assert.is_nil(result)
       assert.is_true(err.code == "disconnected" or err.code == "eof", err.code)
       assert.equal(err.code, session.failure.code)
@@ -383,10 +390,21 @@ describe("paramiko, without strict key exchange,", function()
 end)
 
 describe("sshd", function()
-   with("sshd", { config = "ClientAliveInterval 1\nClientAliveCountMax 1\nLogLevel INFO" },
-      "is answered when it asks whether we are there", function(peer)
+   with("sshd", { config = "ClientAliveInterval 1\nClientAliveCountMax 60\nLogLevel INFO" },
+      "is answered each time that it asks whether we are there", function(peer)
          local session <close> = assert(dial(peer))
-         assert.equal("still\n", assert(session:run("sleep 2.5; echo still", { timeout = 60 })).stdout)
+         local channel <close> = assert(session:exec("cat"))
+         local asked, answered = 0, 0
+         session:trace(function(packet)
+            asked = asked + (packet.name == "CHANNEL_REQUEST" and packet.direction == "recv" and 1 or 0)
+            answered = answered + (packet.name == "CHANNEL_FAILURE" and packet.direction == "send" and 1 or 0)
+         end)
+         local reader = ssh.spawn(function()
+            return channel:read("l")
+         end)
+         waiting.await(function() return answered >= 2 and answered == asked end, "two questions and answers")
+         assert(channel:write("still\n"))
+         assert.equal("still", reader:wait(60))
       end)
 
    with("sshd", { config = "LogLevel INFO" }, "is ended by TERM, which we are told as a lost connection", function(peer)
