@@ -104,6 +104,17 @@ describe("a certificate of ssh-keygen", function()
             found.valid_after, found.valid_before })
    end)
 
+   it("has the data of options as they are where these are not one string", function()
+      local one, two = write("string", "a value"), write("string", "a", "string", "b")
+      local blob = certificate.blob{ key = ed25519:blob(), authority = authority, use = 1,
+         critical = strings{ "one", one, "two", two },
+         extensions = strings{ "bare", "text", "flag", "" } }
+      local line = string.unpack(">s4", blob) .. " " .. testing.keys.base64_encode(blob)
+      local found = assert(key.parse(line)):certificate()
+      assert.same({ one = "a value", two = two }, found.critical_options)
+      assert.same({ bare = "text", flag = "" }, found.extensions)
+   end)
+
    it("signs nothing, and verifies what its key has signed", function()
       process.check{ "ssh-keygen", "-q", "-s", folder:path("ed25519"), "-I", "id", folder:path("rsa2048") .. ".pub" }
       local private = assert(key.load(folder:path("rsa2048")))
