@@ -321,6 +321,7 @@ describe("the option revoked_host_keys", function()
          { folder:write("broken", "SSHKRL\n\0"), "a key revocation list with its end missing$" },
          { folder:write("junk", "# fine\nssh-ed25519 AAAA\n"), "line 2 is no public key$" },
          { folder:write("words", "hello\n"), "line 1 is no public key$" },
+         { folder:write("other", "ssh-rsa AAAAC3NzaC1lZDI1NTE5\n"), "line 1 is no public key$" },
       } do
          local session, err = dial(sshd, { host_keys = "off", revoked_host_keys = case[1] })
          assert.is_nil(session)
