@@ -246,7 +246,6 @@ function credentials.collect(options, session, limit)
    self.passphrase = options.passphrase
    collect_certificates(self, options.certificate)
    ask_agent(self, options.agent, session, limit)
-   collect_host_keys(self, options.hostbased)
    local identity = list_of(options.identity)
    for _, one in ipairs(identity) do
       local candidate = candidate_of(self, one, true)
@@ -264,6 +263,7 @@ function credentials.collect(options, session, limit)
          add_with_certificates(self, from_agent(self, held))
       end
    end
+   collect_host_keys(self, options.hostbased) -- the last, as what is wrong with the others says more
    return self
 end
 

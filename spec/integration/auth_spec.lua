@@ -440,6 +440,9 @@ describe("sshd that trusts hosts", function()
       assert.equal("hostbased: there is no key of this host", err.message)
       err = connect({ host_key .. ".pub" }, "HostbasedAuthentication yes")
       assert.equal("key_format", err.code)
+      -- What is wrong with the user's own keys is told first.
+      err = connect({ host_key .. ".pub" }, "HostbasedAuthentication yes", { identity = folder:path("nothing") })
+      assert.same({ "io", folder:path("nothing") }, { err.code, err.path })
    end)
 
    it("lets in whom a host that it knows vouches for", function()

@@ -167,6 +167,7 @@ describe("the host key of sshd", function()
    it("is not accepted as new where it cannot be written down", function()
       local err = refused({ known_hosts = "/proc/nothing/known_hosts", host_keys = "accept-new" }, "io")
       assert.equal("/proc/nothing/known_hosts", err.path)
+      refused({ known_hosts = {}, host_keys = "accept-new" }, "host_key_unknown")
    end)
 
    it("is an error where known_hosts cannot be read", function()
