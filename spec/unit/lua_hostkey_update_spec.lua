@@ -77,6 +77,13 @@ describe("a list of host keys", function()
       return folder:read("known"):find("^# first\nother %S+ %S+\nweb1 %S+ %S+ one\n$") ~= nil
    end
 
+   it("is asked for no key of RSA that has fewer bits than RequiredRSASize, and for all others", function()
+      assert.is_nil((offer(blobs("used", "rsa"), nil, { rsa_bits = 4096 })))
+      assert.equal(blobs("rsa"), offer(blobs("used", "rsa"), nil, { rsa_bits = 2048 }).list)
+      assert.equal(blobs("rsa"), offer(blobs("used", "rsa")).list)
+      assert.equal(blobs("curve"), offer(blobs("used", "rsa", "curve"), nil, { rsa_bits = 4096 }).list)
+   end)
+
    it("is learnt once the server has proven each key, comments and order kept", function()
       local asked, session = offer(blobs("used", "new"), proof())
       assert.equal("hostkeys-prove-00@openssh.com", asked.name)
