@@ -317,11 +317,37 @@ describe("SFTP", function()
       for _, one in ipairs{ task, reader } do
          local done, err = one:wait(60)
          assert.is_nil(done)
-         assert.equal("eof", err.code)
-         assert.equal("/f", err.path)
+         assert.same({ "eof", "/f" }, { err.code, err.path })
+         assert.matches("^/f: the server has ended the SFTP channel", err.message)
       end
       assert.is_nil(folder:read("f"))
       assert.is_nil(peer.session.failure)
+   end)
+
+   it("says where reading and writing a file has failed", function()
+      local peer <close> = SftpPeer.new{ files = { ["/f"] = TEXT }, on = {
+         READ = function(worn, request)
+            return (string.unpack(">I8", request.rest)) >= 40000 and worn.status(request.id, 4, "worn out") or nil
+         end,
+         WRITE = function(full, request)
+            return (string.unpack(">I8", request.rest)) > 0 and full.status(request.id, 4, "full") or nil
+         end,
+      } }
+      local file = assert(peer.sftp:open("/f"))
+      file:seek("set", 40000)
+      local text, err = file:read(100)
+      assert.is_nil(text)
+      assert.same({ "failure", "/f", 40000, "/f: worn out (at byte 40000)" },
+         { err.status, err.path, err.offset, err.message })
+      file:close()
+      file = assert(peer.sftp:open("/g", "w"))
+      file:write("abc")
+      file:flush()
+      file:write("def")
+      local ok
+      ok, err = file:close()
+      assert.is_nil(ok)
+      assert.same({ "failure", "/g", 3, "/g: full (at byte 3)" }, { err.status, err.path, err.offset, err.message })
    end)
 
    it("ends what waits when another task closes it", function()

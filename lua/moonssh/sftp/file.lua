@@ -84,9 +84,7 @@ local function check(self, fname)
    self._sftp:_check(fname)
 end
 
-local function at(err, offset)
-   return err.offset == nil and errors.with(err, { offset = offset }) or err
-end
+local at = Link.at
 
 -- What was read ahead is of no use any more.
 function File:_drop_ahead()

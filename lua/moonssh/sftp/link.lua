@@ -75,6 +75,14 @@ function Link.unsupported(name, path)
    return Link.error("unsupported", path or name, "the server has no " .. name)
 end
 
+--- An error with the place in the file, if it has none yet.
+function Link.at(err, offset)
+   if err.offset then
+      return err
+   end
+   return errors.with(err, { offset = offset, message = ("%s (at byte %d)"):format(err.message, offset) })
+end
+
 --- The one name that a reply holds. → name | nil, err
 function Link.one_name(names, err, path)
    if not names then
@@ -207,10 +215,18 @@ local Forgetting = {
    end,
 }
 
+-- An error that is not about a file alone, as of a file.
+local function about(err, path)
+   if not path or err.path then
+      return err
+   end
+   return errors.with(err, { path = path, message = shown(path) .. ": " .. err.message })
+end
+
 --- What a reply says: its value, or true for OK. → value | nil, err
 function Link.result(record)
    if record.err then
-      return nil, record.path and errors.with(record.err, { path = record.path }) or record.err
+      return nil, about(record.err, record.path)
    elseif record.value ~= nil then
       return record.value
    elseif record.status == 0 then
@@ -225,7 +241,7 @@ function Link:await(record, deadline)
       local _ <close> = setmetatable({ link = self, record = record }, Forgetting)
       local ok, err = fiber.await(record, self._session, deadline, "request")
       if not ok then
-         return nil, record.path and err.code == "timeout" and errors.with(err, { path = record.path }) or err
+         return nil, err.code == "timeout" and about(err, record.path) or err
       end
    end
    return Link.result(record)

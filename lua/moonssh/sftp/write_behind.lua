@@ -1,7 +1,6 @@
 -- How a file is written: without waiting for the answers. What a write could not do is told by what comes next. While
 -- many writes are unanswered, small ones are held back until they fill a block, or until an answer comes.
 
-local errors = require "moonssh.errors"
 local Link = require "moonssh.sftp.link"
 local pump = require "moonssh.pump"
 
@@ -16,9 +15,7 @@ local BEHIND = 8 * 1024 * 1024
 -- Unanswered writes beside which a small one is held back.
 local MANY = 32
 
-local function at(err, offset)
-   return err.offset == nil and errors.with(err, { offset = offset }) or err
-end
+local at = Link.at
 
 -- Takes the answer to the oldest write. A failure is kept for whoever asks next.
 local function take_answer(self, deadline)
