@@ -30,7 +30,7 @@ local function awaited(session, now)
    elseif not session._fd then
       return nil, nil, LOOK_UP
    end
-   local at = session._core:deadline()
+   local at = pump.deadline(session)
    return session._fd, session:events(), at and math.max(0, at - now)
 end
 

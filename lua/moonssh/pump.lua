@@ -123,6 +123,10 @@ local function move(session)
    if session.closed then
       return state
    end
+   if state == "full" and session._core:input_room() > 0 then
+      state = "more" -- what was in the way is taken in, and whoever was asked may hold more back
+   end
+   session._more = state == "more"
    if state ~= "more" and session._write_failure then
       transport.settle(session)
       dispatch.events(session)
@@ -465,7 +469,9 @@ end
 
 --- When a step is due without anything having come, or nil.
 function pump.deadline(session)
-   if session._carrier then
+   if session._more and not session._ended then
+      return session._loop.now()
+   elseif session._carrier then
       return soonest(session._core:deadline(), pump.deadline(session._carrier.below))
    end
    local asks = not session._fd and session._loop.now() + ASK_AGAIN or nil

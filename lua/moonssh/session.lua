@@ -252,6 +252,7 @@ function Session.new(options)
       _waits_for = false,
       _received = false, -- the state of the input, where waiting has read it
       _drained = false, -- its descriptor was read empty, and not waited for since
+      _more = false, -- there may be more to read, whatever the descriptor says
       _inline = false,
       _raise = false,
       _mute = false,

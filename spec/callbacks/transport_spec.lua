@@ -1,4 +1,5 @@
 local core = require "moonssh.core"
+local light = require "spec.support.light"
 local loop = require "moonssh.loop"
 local memory = require "spec.support.memory"
 local ssh = require "moonssh"
@@ -289,6 +290,93 @@ describe("the recv callback", function()
       assert.equal(before, link.calls.recv)
       assert.is_true(link.session:accept_host_key())
       assert.is_true(link.calls.recv > before)
+   end)
+
+   it("that always has more lets the other tasks run", function()
+      local held, over
+      local link = memory.connect{ server = { exec = function(channel) held = channel end } }
+      local task = ssh.spawn(function()
+         while not held do
+            loop.sleep(0)
+         end
+         loop.sleep(0)
+         over = true
+         held:finish(3)
+      end)
+      local left = 100000 -- an end, for the case that none do
+      wrap(link.session, "recv", function(original, ...)
+         left = left - 1
+         if held and not over and left > 0 then
+            link:send("\2\0\0\0\4more") -- SSH_MSG_IGNORE
+         end
+         return original(...)
+      end)
+      local result = link.session:run("on", { timeout = 60 })
+      assert.is_true(left > 0)
+      assert.equal(3, result.status)
+      task:wait()
+   end)
+
+   -- A transport that keeps what it has read, as TLS does: `held` bytes have come before the first is given.
+   local function holding_back(server, held)
+      local fd = assert(core.socket.connect(core.resolve("127.0.0.1", server.port):result()[1]))
+      assert(loop.wait(fd, "w", loop.now() + 60))
+      local kept, ended, holds = {}, false, false
+      local function take_in()
+         local data = ssh.socket_recv(fd, 1 << 20, 0)
+         while type(data) == "string" and data ~= "" do
+            kept = { table.concat(kept) .. data }
+            data = ssh.socket_recv(fd, 1 << 20, 0)
+         end
+         ended = ended or data == ""
+      end
+      local session = ssh.session{ timeout = 60, callbacks = {
+         recv = function(_, length)
+            take_in()
+            local data = kept[1] or ""
+            if data == "" or holds and #data < held then
+               return ended and "" or -ssh.EAGAIN
+            end
+            holds, kept = false, { data:sub(length + 1) }
+            return data:sub(1, length)
+         end,
+      } }
+      assert(session:handshake(fd))
+      assert(session:accept_host_key())
+      assert(session:auth_password("moon", "secret"))
+      return session, fd, function() holds = true end
+   end
+
+   it("is called until it has given all it keeps, though its descriptor stays silent", function()
+      local server <close> = light.start()
+      local session, fd, hold = holding_back(server, 1000000)
+      local channel = assert(session:open())
+      hold()
+      assert(channel:exec("flood 1500000"))
+      assert.equal(1500000, #assert(channel:read("a")))
+      channel:close()
+      session:close()
+      core.socket.close(fd)
+   end)
+
+   it("makes a step due at once, where it may have more", function()
+      local server <close> = light.start()
+      local session, fd, hold = holding_back(server, 1000000)
+      local channel = assert(session:open())
+      hold()
+      assert(channel:exec("flood 1500000"))
+      local poller <close> = core.poller()
+      local total = 0
+      while total < 1500000 do
+         poller:set(session:fd(), session:events())
+         local left = session:deadline() - loop.now()
+         assert.is_true(left <= 0 or poller:wait(60) ~= nil)
+         assert.is_true(session:step())
+         total = total + #(channel:read(nil, 0) or "")
+      end
+      channel:close()
+      session:close()
+      core.socket.close(fd)
    end)
 
    it("is called until it answers -EAGAIN before the descriptor is waited for", function()

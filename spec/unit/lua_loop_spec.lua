@@ -1,3 +1,4 @@
+local builtin = require "moonssh.loop.poll"
 local core = require "moonssh.core"
 local loop = require "moonssh.loop"
 local ssh = require "moonssh"
@@ -190,6 +191,25 @@ describe("the built-in loop", function()
          assert.same({ nil, "timeout" }, { loop.wait(a, "r", began + 0.02) })
          assert.is_true(core.now() >= began + 0.02)
          assert.same({ nil, "timeout" }, { loop.wait(a, "r", began) })
+         core.socket.close(a)
+         core.socket.close(b)
+      end)
+
+      it("until that deadline, also where a wait in place has used it up", function()
+         local a, b = core.socket.pair()
+         local real, used_up, due = core.wait, nil, nil
+         finally(function() core.wait = real end)
+         function core.wait(_, _, at)
+            used_up = at
+            ssh.spawn(function()
+               due = builtin.due()
+               core.socket.send(b, "x")
+            end)
+            repeat until core.now() > at - 59.99 -- some of the time at least
+            return false
+         end
+         assert.is_true(builtin.wait(a, "r", 60))
+         assert.equal(used_up, due)
          core.socket.close(a)
          core.socket.close(b)
       end)
@@ -464,7 +484,6 @@ describe("the built-in loop", function()
 
    it("is not woken for what nobody waits for any more", function()
       local poller, waits = core.poller, 0
-      local builtin = package.loaded["moonssh.loop.poll"]
       function core.poller()
          local real = poller()
          return {
@@ -491,7 +510,6 @@ describe("the built-in loop", function()
    end)
 
    it("can be replaced by a table with the same functions", function()
-      local builtin = loop.current()
       local waits = 0
       local other = {
          now = builtin.now, token = builtin.token, park = builtin.park, unpark = builtin.unpark,

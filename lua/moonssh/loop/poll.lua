@@ -215,8 +215,7 @@ local function block(wait)
 end
 
 -- Waits for a descriptor without the poller; false when the time is up, or may be for somebody else.
-local function wait_in_place(fd, events, timeout)
-   local at = timeout and now() + timeout
+local function wait_in_place(fd, events, at)
    local timer = timers[1]
    if timer and (not at or timer.at < at) then
       at = timer.at
@@ -241,12 +240,13 @@ end
 
 --- Waits until the descriptor may be ready ("r", "w" or "rw"). → true | nil, "timeout"
 function poll.wait(fd, events, timeout)
-   if poll.alone() and wait_in_place(fd, events, timeout) then
+   local at = timeout and now() + timeout
+   if poll.alone() and wait_in_place(fd, events, at) then
       return true
    end
    local wait = {}
    waits:watch(wait, fd, events)
-   waits:limit(wait, timeout)
+   waits:limit_at(wait, at)
    return block(wait)
 end
 

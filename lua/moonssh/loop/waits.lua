@@ -147,12 +147,17 @@ function Waits:unpark(token)
    end
 end
 
---- Has a wait that was not fired yet end by itself after some time; nil for never.
-function Waits:limit(wait, timeout)
-   if timeout and timeout < math.huge and not wait.fired then
-      wait.at = now() + timeout
+--- Has a wait that was not fired yet end by itself at a time; nil for never.
+function Waits:limit_at(wait, at)
+   if at and at < math.huge and not wait.fired then
+      wait.at = at
       self.timers:add(wait)
    end
+end
+
+--- As limit_at, after some time.
+function Waits:limit(wait, timeout)
+   self:limit_at(wait, timeout and now() + timeout)
 end
 
 local function fire_all(self, list)
