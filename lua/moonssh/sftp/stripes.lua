@@ -22,6 +22,22 @@ local LEAST = 8 * 1024 * 1024
 -- A shorter way back and forth is covered by any window, in seconds.
 local LONG = 0.004
 
+-- Marks the file, while the channels are opened. → whether that could be done
+local function mark(batch, transfer)
+   local link, spec = batch.sftp._link, transfer.spec
+   local handle = string.pack(">s4", spec.handle)
+   local now = link:call(TYPE.FSTAT, handle, spec.name)
+   if not now or not now.permissions or transfer.done then
+      return false
+   end
+   spec.permissions = now.permissions & ~stripes.MARK
+   if link:call(TYPE.FSETSTAT, handle .. attributes.permissions(spec.permissions | stripes.MARK), spec.name) then
+      return true
+   end
+   spec.permissions = nil
+   return false
+end
+
 -- One more channel: opened if need be, the file opened on it, and a share of the transfer until that ends.
 local function work(batch, transfer, index)
    local sftp, session = batch.sftp, batch._session
@@ -43,26 +59,10 @@ local function work(batch, transfer, index)
       return
    end
    local _ <close> = link:guard(handle)
-   if not transfer.done and session._core:sftp_attach(link.ch, transfer.core, handle) then
+   -- What cannot be marked comes over one channel: a gap would not be found.
+   fiber.await(transfer.marking, session)
+   if transfer.marking.marked and not transfer.done and session._core:sftp_attach(link.ch, transfer.core, handle) then
       fiber.await(transfer, session)
-   end
-end
-
--- Marks the file, and begins with more channels. What cannot be marked gets none: a gap would not be found.
-local function begin(batch, transfer)
-   local link, spec = batch.sftp._link, transfer.spec
-   local handle = string.pack(">s4", spec.handle)
-   local now = link:call(TYPE.FSTAT, handle, spec.name)
-   if not now or not now.permissions or transfer.done then
-      return
-   end
-   spec.permissions = now.permissions & ~stripes.MARK
-   if not link:call(TYPE.FSETSTAT, handle .. attributes.permissions(spec.permissions | stripes.MARK), spec.name) then
-      spec.permissions = nil
-   elseif not transfer.done then
-      for i = 1, batch.sftp._most_channels - 1 do
-         batch:add(work, batch, transfer, i)
-      end
    end
 end
 
@@ -84,7 +84,14 @@ function stripes.watch(batch, size)
       end
       if stripes.is_narrow(batch._session, sftp._link.ch) then
          transfer.striped = true
-         batch:add(begin, batch, transfer)
+         transfer.marking = { done = false }
+         batch:add(function()
+            transfer.marking.marked = mark(batch, transfer)
+            fiber.finish(transfer.marking, batch._session)
+         end)
+         for i = 1, sftp._most_channels - 1 do
+            batch:add(work, batch, transfer, i)
+         end
       end
    end
 end
