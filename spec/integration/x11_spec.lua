@@ -1,5 +1,6 @@
 -- X clients that run behind OpenSSH's sshd, on a display of ours.
 
+local core = require "moonssh.core"
 local dial = require "spec.support.dial"
 local process = require "spec.support.process"
 local server = require "spec.support.server"
@@ -189,6 +190,7 @@ describe("X11 forwarded to sshd", function()
 
    test("reaches a display that has no socket file", function()
       local hidden <close> = xserver.start("-nolisten", "unix")
+      assert.is_nil((core.socket.unix("/tmp/.X11-unix/X" .. hidden.number)))
       local session <close> = connect{ display = hidden.name, xauthority = hidden.xauthority }
       assert.equal("1\n", session:run("xdpyinfo | grep -c dimensions", { forward_x11 = true }).stdout)
    end)

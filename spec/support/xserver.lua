@@ -36,8 +36,8 @@ function xserver.start(...)
    -- -noreset it would start anew when its last client has gone, and lose who comes just then.
    local known = folder:write("server", "", "600")
    add_cookie(known, 0, self.cookie)
-   self.process = assert(process.start{ process.find("Xvfb"), "-displayfd", "1", "-auth", known, "-screen", "0",
-      "320x200x8", "-nolisten", "tcp", "-noreset", ..., stdout = "pipe", stderr = folder:path("log") })
+   self.process = assert(process.start{ stdout = "pipe", stderr = folder:path("log"), process.find("Xvfb"),
+      "-displayfd", "1", "-auth", known, "-screen", "0", "320x200x8", "-nolisten", "tcp", "-noreset", ... })
    local said = ""
    process.wait_until(function()
       local data = self.process:read("stdout", 1)
