@@ -253,8 +253,9 @@ end
 --- Waits for any of { { fd, events }, … }. → its index | nil, "timeout"
 function poll.wait_any(list, timeout)
    local only = not list[2] and list[1]
-   if only and poll.alone() and wait_in_place(only[1], only[2], timeout) then
-      return 1
+   if only then
+      local ok, why = poll.wait(only[1], only[2], timeout)
+      return ok and 1, why
    end
    local wait = {}
    waits:watch_any(wait, list)
