@@ -137,11 +137,14 @@ local function move(session)
    return state
 end
 
--- Sends, and lets those write who wait for room.
+-- Sends, and lets those write who wait for room, for as long as they do and it goes out at once: nobody tells them of
+-- room that there is already.
 local function send(session)
    pump.flush(session)
-   if session._n_room > 0 and not session._blocked and not session.closed then
+   local written = true
+   while written and session._n_room > 0 and not session._blocked and not session.closed do
       wake(session, true)
+      written = select(2, session._core:wants())
       pump.flush(session)
    end
 end
@@ -329,6 +332,12 @@ end
 -- The leader's wait.
 local function wait_for_transport(session, waiter, deadline)
    local adapter, fd = session._loop, session._fd
+   if session._n_room > 0 and not session._blocked then
+      send(session) -- a call has sent since, and made room
+      if session.closed then
+         return
+      end
+   end
    local now = adapter.now()
    local at, events, ask, pending = transport.awaited(session, now)
    at = soonest(deadline, at)
@@ -453,6 +462,10 @@ local function block(session, waiter, deadline, stage)
          end
       else
          loop.may_wait()
+         if waiter.room then
+            pump.flush(session)
+            pump.kick(session) -- who leads sees to it that it goes on
+         end
          park(session, waiter, deadline and deadline - session._loop.now())
          err = waiter.thrown
          if err then

@@ -29,7 +29,8 @@ local ready, first_ready, last_ready = {}, 1, 0
 local current -- the fiber that is running
 local alive = 0 -- fibers that have not ended, without those in the background
 local awaited -- the fiber that run_all was called for, and what it has the loop stop with: { fiber =, fired = }
-local hurried = false -- whether somebody below on the stack is to go on as soon as the running fiber waits
+local below = false -- the wait for which the loop is run on top of it; `below` in it is the one further down
+local hurried = false -- whether a task is run from below on the stack only until it waits
 
 local function make_ready(fiber)
    last_ready = last_ready + 1
@@ -179,9 +180,11 @@ local function run_nested(wait)
    if fiber then
       fiber.nested = wait
    end
+   wait.below, below = below, wait
    while possible and not cancelled and not wait.fired do
       possible = turn(wait)
    end
+   below = wait.below
    if fiber then
       fiber.nested = outer
    end
@@ -227,14 +230,23 @@ end
 
 poll.now = now
 
+-- Whether somebody below on the stack is to go on as soon as the running fiber waits.
+local function is_awaited()
+   local wait = below
+   while wait and not wait.fired do
+      wait = wait.below
+   end
+   return hurried or wait ~= false
+end
+
 --- Whether nothing could happen while the caller waits in place, without the loop, and until when that holds (nil: for
---- ever): no task is ready, nobody waits for a descriptor, and nobody runs a task only until it waits. Most programs
+--- ever): no task is ready, nobody waits for a descriptor, and nobody below on the stack is to go on. Most programs
 --- have one session and wait like this.
 ---@return boolean, number|nil
 function poll.alone()
    local fiber = current
    local timer = timers[1]
-   return waits.watching == 0 and first_ready > last_ready and not hurried
+   return waits.watching == 0 and first_ready > last_ready and not is_awaited()
       and not (fiber and (fiber.cancelled or fiber.nested)), timer and timer.at
 end
 
