@@ -466,7 +466,9 @@ local function block(session, waiter, deadline, stage)
             pump.flush(session)
             pump.kick(session) -- who leads sees to it that it goes on
          end
-         park(session, waiter, deadline and deadline - session._loop.now())
+         if not (session.closed or session._ended) then -- as a send handler may have left it just now
+            park(session, waiter, deadline and deadline - session._loop.now())
+         end
          err = waiter.thrown
          if err then
             waiter.thrown = nil
