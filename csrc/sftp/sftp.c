@@ -252,27 +252,44 @@ static void take_size(mssh_sftp *sftp, mssh_slice *bytes)
     sftp->expect = MSSH_SFTP_EXPECT_DATA;
 }
 
+/* Pieces of a block are put together, so that each goes to its file in one write. */
+static mssh_slice take_piece(mssh_sftp *sftp, mssh_slice *bytes)
+{
+    size_t n = sftp->left < bytes->len ? sftp->left : bytes->len;
+    mssh_slice piece = mssh_slice_of(bytes->data, n);
+
+    *bytes = mssh_slice_of(bytes->data + n, bytes->len - n);
+    sftp->left -= (uint32_t)n;
+    sftp->delivered += n;
+    if (sftp->left == 0 && mssh_buf_len(&sftp->body) == 0)
+        return piece;
+    if (mssh_buf_reserve(&sftp->body, n + sftp->left) == NULL) {
+        mssh_sftp_fail(sftp, MSSH_ERR_MEMORY, "no memory for a block");
+        return MSSH_SLICE_EMPTY;
+    }
+    (void)mssh_buf_append(&sftp->body, piece.data, n);
+    return sftp->left == 0 ? mssh_buf_slice(&sftp->body) : MSSH_SLICE_EMPTY;
+}
+
 static void take_data(mssh_sftp *sftp, mssh_slice *bytes, mssh_sftp_event *event)
 {
     mssh_sftp_request *request = mssh_sftp_requests_find(&sftp->requests, sftp->id);
-    size_t n = sftp->left < bytes->len ? sftp->left : bytes->len;
-    bool wanted = request->lane != NULL && request->lane->transfer->status.state == MSSH_TRANSFER_MOVING;
+    mssh_slice block;
 
     if (sftp->left == 0) {
         mssh_block_received(sftp, request, sftp->got);
         sftp->expect = sftp->failure.code == 0 ? MSSH_SFTP_EXPECT_HEAD : MSSH_SFTP_EXPECT_NOTHING;
         return;
     }
-    if (n > 0 && wanted) {
+    block = take_piece(sftp, bytes);
+    sftp->got = (uint32_t)block.len;
+    if (block.len > 0 && request->lane != NULL &&
+        request->lane->transfer->status.state == MSSH_TRANSFER_MOVING) {
         event->type = MSSH_SFTP_BLOCK;
         event->transfer = request->lane->transfer;
-        event->offset = request->offset + sftp->got;
-        event->body = mssh_slice_of(bytes->data, n);
+        event->offset = request->offset;
+        event->body = block;
     }
-    sftp->got += (uint32_t)n;
-    sftp->left -= (uint32_t)n;
-    sftp->delivered += n;
-    *bytes = mssh_slice_of(bytes->data + n, bytes->len - n);
 }
 
 static void finish_version(mssh_sftp *sftp, mssh_sftp_event *event)

@@ -44,7 +44,7 @@ describe("S3: a reply", function()
    it("is taken in any order, and split anywhere", function()
       for _, chunk in ipairs{ 1, 7, 64 } do
          local held = {}
-         local peer <close> = SftpPeer.new{ chunk = chunk, files = { ["/f"] = TEXT }, on = {
+         local peer <close> = SftpPeer.new{ chunk = chunk, most = 17 * chunk, files = { ["/f"] = TEXT }, on = {
             READ = function(server, request)
                table.insert(held, request.id)
                local offset, len = string.unpack(">I8I4", request.rest)
@@ -53,6 +53,10 @@ describe("S3: a reply", function()
             end,
          } }
          assert.equal(TEXT, peer.sftp:read_file("/f"))
+         local folder <close> = tmp.dir()
+         local path = folder:path("got")
+         assert(peer.sftp:get("/f", path))
+         assert.equal(TEXT, folder:read("got"))
       end
    end)
 

@@ -11,6 +11,7 @@
 --                  of them (see below), or nil: the honest one after all
 --    extensions    name → data
 --    version       packet in place of VERSION; greeting  text in place of it
+--    most          bytes of them that one packet of the channel carries; default 32768
 --    session       options of ssh.session
 --
 -- Packets, without their length: server.status(id, code, text), handle(id, text), data(id, text), names(id, list),
@@ -30,7 +31,7 @@ local types = {
    [200] = "EXTENDED",
 }
 
-local MOST = 32768 -- data of a packet of the channel
+local MOST = 32768
 
 -- Packets -----------------------------------------------------------------------------------------------------------
 
@@ -188,8 +189,9 @@ function SftpPeer:raw(bytes)
    if self.channel.closed then
       return
    end
-   for at = 1, #bytes, MOST do
-      self.link.peer:send(wire.message("CHANNEL_DATA", "us", self.channel.remote, bytes:sub(at, at + MOST - 1)))
+   local most = self.most
+   for at = 1, #bytes, most do
+      self.link.peer:send(wire.message("CHANNEL_DATA", "us", self.channel.remote, bytes:sub(at, at + most - 1)))
    end
 end
 
@@ -246,7 +248,7 @@ function SftpPeer.new(options)
    local self = setmetatable({
       files = options.files or {}, folders = options.folders or {}, on = options.on or {},
       extensions = options.extensions or {}, version = options.version, greeting = options.greeting,
-      handles = {}, n_handles = 0, requests = {}, inbox = "",
+      most = options.most or MOST, handles = {}, n_handles = 0, requests = {}, inbox = "",
    }, SftpPeer)
    self.link = MemorySession.new{ session = options.session, chunk = options.chunk, peer = { steps = {
       run = function() end,
