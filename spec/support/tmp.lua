@@ -14,8 +14,9 @@ local function quote(text)
    return "'" .. text:gsub("'", "'\\''") .. "'"
 end
 
-function tmp.dir()
-   local template = (os.getenv("TMPDIR") or "/tmp") .. "/moonssh-XXXXXX"
+-- `parent`: where it is to be, instead of in TMPDIR or /tmp.
+function tmp.dir(parent)
+   local template = (parent or os.getenv("TMPDIR") or "/tmp") .. "/moonssh-XXXXXX"
    return setmetatable({ root = assert(testing.mkdtemp(template)) }, Folder)
 end
 
