@@ -184,7 +184,7 @@ end
 run(("truncate -s 10G %s/huge"):format(root))
 for _, size in ipairs{ 1, 10 } do
    run(("truncate -s %dG %s/huge"):format(size, root))
-   local took, memory = run(moonssh(sshd.port, "aes128-gcm@openssh.com", "get", root .. "/huge", "/dev/null"))
+   local took, peak = run(moonssh(sshd.port, "aes128-gcm@openssh.com", "get", root .. "/huge", "/dev/null"))
       :match("([%d.]+) (%d+)")
-   print(("get of %d GiB: %s seconds, at most %s MiB of memory"):format(size, took, memory))
+   print(("get of %d GiB: %s seconds, at most %s MiB of memory"):format(size, took, peak))
 end
