@@ -239,7 +239,10 @@ function Login:sign(candidate, algorithm)
    if self:is_over() then
       return nil, self:is_over()
    end
-   local data = self.core:auth_signing_data(self.user, algorithm, candidate.blob)
+   local data, code, message = self.core:auth_signing_data(self.user, algorithm, candidate.blob)
+   if not data then
+      return nil, self:core_error(code, message, self.user)
+   end
    local signature, err = candidate.sign(candidate, algorithm, data, self.limit)
    if self:is_over() then
       return nil, self:is_over()
@@ -306,7 +309,10 @@ end
 
 -- Has a key of this host vouch for its user.
 function Login:vouch(candidate, algorithm, host, host_user)
-   local data = self.core:auth_signing_data(self.user, algorithm, candidate.blob, host, host_user)
+   local data, code, message = self.core:auth_signing_data(self.user, algorithm, candidate.blob, host, host_user)
+   if not data then
+      return nil, self:core_error(code, message, self.user)
+   end
    local signature, err = candidate.sign(candidate, algorithm, data, self.limit)
    if self:is_over() then
       return nil, self:is_over()

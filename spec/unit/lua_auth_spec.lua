@@ -507,7 +507,8 @@ describe("a login", function()
    it("sends no name, password or answer that is longer than a request can be", function()
       local long = ("x"):rep(64 * 1024 + 1)
       for _, options in ipairs{ { password = long }, { user = long, password = "x" },
-         { interactive = function() return { long } end } } do
+         { interactive = function() return { long } end },
+         { user = ("x"):rep(2 * 1024 * 1024), identity = keys.path("ed25519") } } do
          local session, err = connect(options)
          assert.is_nil(session)
          assert.equal("limit", err.code)
