@@ -85,6 +85,7 @@ build = {
          ["moonssh.key"] = "lua/moonssh/key.lua",
          ["moonssh.known_hosts"] = "lua/moonssh/known_hosts.lua",
          ["moonssh.krl"] = "lua/moonssh/krl.lua",
+         ["moonssh.lists"] = "lua/moonssh/lists.lua",
          ["moonssh.lock"] = "lua/moonssh/lock.lua",
          ["moonssh.login"] = "lua/moonssh/login.lua",
          ["moonssh.loop"] = "lua/moonssh/loop/init.lua",

@@ -3,6 +3,7 @@
 local core = require "moonssh.core"
 local args = require "moonssh.args"
 local errors = require "moonssh.errors"
+local lists = require "moonssh.lists"
 local match = require "moonssh.match"
 
 local algorithms = {}
@@ -54,17 +55,13 @@ local function tables()
    end
 end
 
-local function copy(list)
-   return table.move(list, 1, #list, 1, {})
-end
-
 --- All algorithms there are: `{ kex =, host_key =, cipher =, mac =, compression = }`, each in order of preference.
 ---@return table<string, string[]>
 function algorithms.list()
    tables()
    local all = {}
    for _, kind in ipairs(kinds) do
-      all[kind] = copy(known[kind])
+      all[kind] = lists.copy(known[kind])
    end
    return all
 end
@@ -73,21 +70,12 @@ end
 ---@return string[]
 function algorithms.defaults(kind)
    tables()
-   return copy(defaults[kind])
+   return lists.copy(defaults[kind])
 end
 
 local function complain(fname, text)
    -- Options are the last argument: the only one of `session`, the second one of `connect`.
    args.bad(fname, fname == "session" and 1 or 2, "option 'algorithms': " .. text)
-end
-
-local function contains(list, name)
-   for _, one in ipairs(list) do
-      if one == name then
-         return true
-      end
-   end
-   return false
 end
 
 -- A list without what another one names.
@@ -109,7 +97,7 @@ local function join(first, second)
    local all = {}
    for _, list in ipairs{ first, second } do
       for _, name in ipairs(list) do
-         if not contains(all, name) then
+         if not lists.has(all, name) then
             all[#all + 1] = name
          end
       end
@@ -237,15 +225,15 @@ function algorithms.resolve(fname, option, compression)
       complain(fname, ("table or string expected, got %s"):format(type(option)))
    end
    local result = type(option) == "string" and option ~= "default" and resolve_preset(fname, option) or {}
-   local lists = type(option) == "table" and option or {}
-   for kind in pairs(lists) do
+   local given = type(option) == "table" and option or {}
+   for kind in pairs(given) do
       if not is_known[kind] then
          complain(fname, ("unknown option '%s'"):format(errors.escape(tostring(kind), 64)))
       end
    end
    for _, kind in ipairs(kinds) do
-      if lists[kind] ~= nil then
-         local list, named = resolve_kind(fname, kind, lists[kind])
+      if given[kind] ~= nil then
+         local list, named = resolve_kind(fname, kind, given[kind])
          result[kind] = table.concat(list, ",")
          for _, name in ipairs(kind == "cipher" and named or {}) do
             result.allow_chacha = result.allow_chacha or is_chacha(name) or nil
@@ -253,7 +241,7 @@ function algorithms.resolve(fname, option, compression)
          end
       end
    end
-   if compression and lists.compression == nil then
+   if compression and given.compression == nil then
       result.compression = table.concat(join({ "zlib@openssh.com" }, defaults.compression), ",")
    end
    return result
@@ -263,7 +251,7 @@ end
 ---@return string[]
 function algorithms.offered(resolved, kind)
    tables()
-   return resolved[kind] and split(resolved[kind]) or copy(defaults[kind])
+   return resolved[kind] and split(resolved[kind]) or lists.copy(defaults[kind])
 end
 
 --- The same without what is unsafe when the server has no strict key exchange, and was not named: chacha20, and CBC

@@ -4,21 +4,14 @@
 --- is trusted is known_hosts' to say; what is judged here is the rest.
 
 local errors = require "moonssh.errors"
+local lists = require "moonssh.lists"
+local wire = require "moonssh.wire"
 
 local certificate = {}
 
--- The strings of a list in wire form, which the core has checked.
-local function strings(bytes)
-   local list, place = {}, 1
-   while place <= #bytes do
-      list[#list + 1], place = string.unpack(">s4", bytes, place)
-   end
-   return list
-end
-
 -- Options by their names: the data is a string within a string, or empty for a flag.
 local function options(bytes)
-   local list, found = strings(bytes), {}
+   local list, found = wire.strings(bytes), {}
    for i = 1, #list, 2 do
       local ok, text, place = pcall(string.unpack, ">s4", list[i + 1])
       found[list[i]] = ok and place == #list[i + 1] + 1 and text or list[i + 1]
@@ -53,7 +46,7 @@ function certificate.of(core_key)
       type = type,
       serial = serial,
       key_id = key_id,
-      principals = strings(principals),
+      principals = wire.strings(principals),
       valid_after = time(after),
       valid_before = time(before),
       critical_options = options(critical),
@@ -82,16 +75,6 @@ function certificate.time_complaint(found, now)
    end
 end
 
--- Whether the list is nil, or has the name.
-local function allows(list, name)
-   for _, one in ipairs(list or { name }) do
-      if one == name then
-         return true
-      end
-   end
-   return false
-end
-
 --- Why a certificate whose authority is trusted does not make a host's key good, or nil. As in ssh, a principal is a
 --- name and no pattern, and there is no critical option for hosts. A certificate without principals is for no host.
 ---@param found moonssh.certificate
@@ -103,12 +86,12 @@ function certificate.host_complaint(found, host, signature_algorithms)
       return "it is for users, not for hosts"
    elseif found.principals[1] == nil then
       return "it names no host"
-   elseif not allows(found.principals, host:lower()) then
+   elseif not lists.has(found.principals, host:lower()) then
       return "it is for " .. errors.escape(table.concat(found.principals, ", "))
    elseif next(found.critical_options) then
       return ("it has the critical option '%s', which is not known"):format(
          errors.escape(next(found.critical_options), 64))
-   elseif not allows(signature_algorithms, found.signature_algorithm) then
+   elseif signature_algorithms and not lists.has(signature_algorithms, found.signature_algorithm) then
       return "its authority has signed with " .. found.signature_algorithm
    end
    return certificate.time_complaint(found)

@@ -5,6 +5,7 @@ local deadlines = require "moonssh.deadline"
 local errors = require "moonssh.errors"
 local key = require "moonssh.key"
 local known_hosts = require "moonssh.known_hosts"
+local lists = require "moonssh.lists"
 local revoked = require "moonssh.revoked"
 
 local DEFAULT_PORT = 22
@@ -159,7 +160,7 @@ local function check_fingerprints(context, list)
    end
    return nil, refusal("host_key_rejected", ("the host key of %s is %s, and not %s"):format(
       where(context.host, context.port), context.fingerprint, table.concat(list, " or ")), context,
-      { expected = table.move(list, 1, #list, 1, {}) })
+      { expected = lists.copy(list) })
 end
 
 -- Writes a new key down. What cannot be written down is not accepted: the next connection could not tell.

@@ -8,6 +8,7 @@ local core = require "moonssh.core"
 local errors = require "moonssh.errors"
 local args = require "moonssh.args"
 local certificates = require "moonssh.certificate"
+local lists = require "moonssh.lists"
 local match = require "moonssh.match"
 local key = require "moonssh.key"
 local locks = require "moonssh.lock"
@@ -296,7 +297,7 @@ function KnownHosts:_authorities(host, port)
    local found = entries_of(self, name_of(host, port), true)
    if port and port ~= DEFAULT_PORT then
       local more = entries_of(self, name_of(host), true)
-      found = table.move(more, 1, #more, #found + 1, table.move(found, 1, #found, 1, {}))
+      found = table.move(more, 1, #more, #found + 1, lists.copy(found))
    end
    return found
 end

@@ -10,6 +10,7 @@ local core = require "moonssh.core"
 local deadlines = require "moonssh.deadline"
 local errors = require "moonssh.errors"
 local key = require "moonssh.key"
+local lists = require "moonssh.lists"
 
 local MAX_PASSWORD_CHANGES = 3
 
@@ -36,7 +37,6 @@ function Login.new(session, user, options, found, limit)
       next_key = 1,
       next_host_key = 1,
       tried = {},
-      refused = {},
       problems = found.problems,
       asked = false,
       via = nil,
@@ -94,11 +94,8 @@ local function split_names(text)
 end
 
 function Login:note_refusal(text)
-   if self.via ~= "none" then
-      if not self.refused[self.via] then
-         self.refused[self.via] = true
-         table.insert(self.tried, self.via)
-      end
+   if self.via ~= "none" and not lists.has(self.tried, self.via) then
+      table.insert(self.tried, self.via)
    end
    self.methods = split_names(text)
 end
@@ -123,15 +120,7 @@ function Login:answer()
 end
 
 function Login:may(method)
-   if not self.methods then
-      return true
-   end
-   for _, one in ipairs(self.methods) do
-      if one == method then
-         return true
-      end
-   end
-   return false
+   return not self.methods or lists.has(self.methods, method)
 end
 
 -- Calls one of the user's functions for a string; nil leaves the method.
@@ -157,12 +146,7 @@ function Login:allows_sha1()
    if accepted then
       return accepted["ssh-rsa"] or accepted["ssh-dss"] or false
    end
-   for _, name in ipairs(algorithms.offered(self.session._algorithms, "host_key")) do
-      if name == "ssh-rsa" then
-         return true
-      end
-   end
-   return false
+   return lists.has(algorithms.offered(self.session._algorithms, "host_key"), "ssh-rsa")
 end
 
 -- Whether ssh_config lets keys sign by an algorithm; `what` is "pubkey_algorithms", or "hostbased_algorithms".
@@ -234,12 +218,12 @@ function Login:names_for(candidate, what)
    return self:allowed(candidate, names, what)
 end
 
--- Signs and sends the signed request.
-function Login:sign(candidate, algorithm)
+-- Signs with a key and sends the signed request; for "hostbased" with the names of this host and of its user.
+function Login:sign(method, candidate, algorithm, host, host_user)
    if self:is_over() then
       return nil, self:is_over()
    end
-   local data, code, message = self.core:auth_signing_data(self.user, algorithm, candidate.blob)
+   local data, code, message = self.core:auth_signing_data(self.user, algorithm, candidate.blob, host, host_user)
    if not data then
       return nil, self:core_error(code, message, self.user)
    end
@@ -251,7 +235,7 @@ function Login:sign(candidate, algorithm)
       return "failure"
    end
    local ok
-   ok, err = self:send("publickey", "auth_publickey", algorithm, candidate.blob, signature)
+   ok, err = self:send(method, "auth_" .. method, algorithm, candidate.blob, signature, host, host_user)
    if not ok then
       return nil, err
    end
@@ -280,7 +264,7 @@ function Login:try_algorithm(candidate, algorithm, probe)
          return "failure"
       end
    end
-   return self:sign(candidate, algorithm)
+   return self:sign("publickey", candidate, algorithm)
 end
 
 function Login:publickey()
@@ -307,29 +291,7 @@ end
 
 -- --- hostbased
 
--- Has a key of this host vouch for its user.
-function Login:vouch(candidate, algorithm, host, host_user)
-   local data, code, message = self.core:auth_signing_data(self.user, algorithm, candidate.blob, host, host_user)
-   if not data then
-      return nil, self:core_error(code, message, self.user)
-   end
-   local signature, err = candidate.sign(candidate, algorithm, data, self.limit)
-   if self:is_over() then
-      return nil, self:is_over()
-   elseif not signature then
-      table.insert(self.problems, err)
-      return "failure"
-   end
-   local ok
-   ok, err = self:send("hostbased", "auth_hostbased", algorithm, candidate.blob, signature, host, host_user)
-   if not ok then
-      return nil, err
-   end
-   self.asked = true
-   return self:answer()
-end
-
--- The next of this host's keys. `host` is the name under which the server knows it.
+-- Has the next of this host's keys vouch for its user. `host` is the name under which the server knows it.
 function Login:hostbased()
    local candidate, option = self.credentials.host_keys[self.next_host_key], self.options.hostbased
    self.next_host_key = self.next_host_key + 1
@@ -343,7 +305,7 @@ function Login:hostbased()
    local host, host_user = option.host or core.file.hostname(), option.user or core.file.user() or ""
    local outcome, err = "failure", nil
    for _, algorithm in ipairs(self:names_for(candidate, "hostbased_algorithms")) do
-      outcome, err = self:vouch(candidate, algorithm, host, host_user)
+      outcome, err = self:sign("hostbased", candidate, algorithm, host, host_user)
       if outcome ~= "failure" or not self:may("hostbased") then
          break
       end
@@ -496,20 +458,11 @@ function Login:has(method)
    return (self.options.interactive ~= nil or password) and not self.asked_interactively
 end
 
-local function is_in(list, name)
-   for _, one in ipairs(list) do
-      if one == name then
-         return true
-      end
-   end
-   return false
-end
-
 function Login:next_method()
    for _, method in ipairs(self.order) do
       -- A lone password is sent as what it is while the server's methods are not known.
       local later = method == "keyboard-interactive" and not self.methods and not self.options.interactive
-         and is_in(self.order, "password")
+         and lists.has(self.order, "password")
       if self:has(method) and self:may(method) and not later then
          return method
       end

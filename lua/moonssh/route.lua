@@ -8,6 +8,7 @@ local config = require "moonssh.config"
 local core = require "moonssh.core"
 local destinations = require "moonssh.destination"
 local errors = require "moonssh.errors"
+local lists = require "moonssh.lists"
 local loop = require "moonssh.loop"
 local net = require "moonssh.net"
 local shell = require "moonssh.config.shell"
@@ -96,11 +97,8 @@ end
 
 -- The way to a target as ssh_config has it so far, with the target: what leads over a name twice goes on for ever.
 local function path_to(target, options)
-   local path = table.move(options._path or {}, 1, #(options._path or {}), 1, {})
-   local place, is_circle = place_of(target), #path >= MAX_DEPTH
-   for _, one in ipairs(path) do
-      is_circle = is_circle or one == place
-   end
+   local path, place = lists.copy(options._path or {}), place_of(target)
+   local is_circle = #path >= MAX_DEPTH or lists.has(path, place)
    path[#path + 1] = place
    if is_circle then
       return nil, ("ProxyJump leads in a circle: %s"):format(errors.escape(table.concat(path, ", ")))
@@ -175,9 +173,9 @@ local function run(attempt, command, target, limit, passes)
    if not arguments then
       return nil, errors.new("io", "proxy command: " .. complaint)
    end
-   local ours, theirs = core.socket.pair()
+   local ours, theirs, problem = core.socket.pair()
    if not ours then
-      return nil, errors.from_core(theirs)
+      return nil, errors.from_core(theirs, problem)
    end
    attempt.fd = ours
    local process, code, message = core.process.spawn(arguments, theirs, theirs)

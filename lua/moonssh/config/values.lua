@@ -4,6 +4,7 @@
 local destinations = require "moonssh.destination"
 local errors = require "moonssh.errors"
 local forward = require "moonssh.config.forward"
+local lists = require "moonssh.lists"
 local match = require "moonssh.match"
 local names = require "moonssh.config.names"
 local tokens = require "moonssh.config.tokens"
@@ -193,7 +194,7 @@ end
 --- Words in a list, "none" alone; `most` of them are kept at most, and `complain` looks at each.
 function values.list(most, complain)
    return function(arguments)
-      local list = table.move(arguments, 1, #arguments, 1, {})
+      local list = lists.copy(arguments)
       consume(arguments)
       for _, text in ipairs(list) do
          if text == "" then
@@ -242,7 +243,7 @@ end
 
 --- Names of variables, those to be taken away with a dash before them.
 function values.env_names(arguments)
-   local list = table.move(arguments, 1, #arguments, 1, {})
+   local list = lists.copy(arguments)
    consume(arguments)
    for _, text in ipairs(list) do
       if text == "" or text:find("=", 1, true) then
@@ -270,7 +271,7 @@ end
 
 --- "any", "none", or a list of hosts with ports.
 function values.permitted(arguments)
-   local list = table.move(arguments, 1, #arguments, 1, {})
+   local list = lists.copy(arguments)
    if list[1] == "any" or list[1] == "none" then
       table.remove(arguments, 1)
       return { list[1] }
