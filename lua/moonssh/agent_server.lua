@@ -10,6 +10,7 @@ local args = require "moonssh.args"
 local callbacks = require "moonssh.callbacks"
 local errors = require "moonssh.errors"
 local keys = require "moonssh.key"
+local lists = require "moonssh.lists"
 local loop = require "moonssh.loop"
 local protocol = require "moonssh.agent_protocol"
 local pump = require "moonssh.pump"
@@ -105,7 +106,7 @@ local function bind(self, request)
       local all = self.session._agent_binds
       local entry = { host_key = host_key, session_id = request.session_id, forwarding = request.forwarding }
       -- A list of its own for what comes after it: a request that came before is not bound by it.
-      self.binds = table.move(self.binds, 1, #self.binds, 1, {})
+      self.binds = lists.copy(self.binds)
       table.insert(self.binds, entry)
       table.insert(all, entry)
       if #all > MAX_SESSION_BINDS then
@@ -121,7 +122,7 @@ end
 function agent_server.binds(session)
    local fiber = loop.current().running()
    local binds = fiber and fiber.agent_binds or session._agent_binds
-   return table.move(binds, 1, #binds, 1, {})
+   return lists.copy(binds)
 end
 
 -- Relaying -----------------------------------------------------------------------------------------------------------
@@ -158,16 +159,10 @@ local function relay(self)
    self.relaying = nil
 end
 
-local function finish_relay(fiber)
-   if fiber.results and not fiber.results[1] then
-      loop.report(errors.thrown(fiber.results[2].cause, fiber.results[2].traceback), fiber.results[2].traceback)
-   end
-end
-
 local function start_relay(self, request)
    table.insert(self.relayed, request)
    if not self.relaying then
-      self.relaying = self.channel._session._loop.spawn_background(relay, finish_relay, self)
+      self.relaying = self.channel._session._loop.spawn_background(relay, loop.report_failed, self)
    end
 end
 

@@ -57,12 +57,6 @@ local function run(holder, adapter, token)
    end
 end
 
-local function finish(fiber)
-   if fiber.results and not fiber.results[1] then
-      loop.report(fiber.results[2].cause, fiber.results[2].traceback)
-   end
-end
-
 --- Begins to attend to a session, until its server may open no more channels.
 ---@param session moonssh.session
 function attend.start(session)
@@ -72,7 +66,7 @@ function attend.start(session)
    local adapter = session._loop
    session._attender = adapter.token()
    local holder = setmetatable({ session }, { __mode = "v" })
-   adapter.spawn_background(run, finish, holder, adapter, session._attender)
+   adapter.spawn_background(run, loop.report_failed, holder, adapter, session._attender)
 end
 
 return attend

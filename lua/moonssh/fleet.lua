@@ -110,7 +110,7 @@ local function counter(self)
          values.elapsed = loop.now() - began
          local left = values.total and values.total - values.done
          values.remaining = left and values.done > 0 and values.elapsed / values.done * left or nil
-         map.tell(show, values)
+         loop.tell(show, values)
       end
    end
    return values, update
@@ -165,7 +165,7 @@ function Fleet:_work(fname, index, options, f)
       local outcome = entry.ok and "ok" or "failed"
       values[outcome] = values[outcome] + 1
       if settings.on_result then
-         map.tell(settings.on_result, entry)
+         loop.tell(settings.on_result, entry)
       end
       update()
    end

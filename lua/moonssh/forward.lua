@@ -32,13 +32,8 @@ local PATIENCE = 30
 
 -- Tells of a connection that came to nothing.
 local function tell(self, err, origin)
-   local f = self._on_error
-   if f and not self.closed then
-      local ok, cause = xpcall(f, errors.describe, err, origin)
-      if not ok then
-         local described = errors.described(cause)
-         loop.report(errors.thrown(described.cause, described.traceback), described.traceback)
-      end
+   if self._on_error and not self.closed then
+      loop.tell(self._on_error, err, origin)
    end
 end
 
@@ -72,7 +67,7 @@ local function finished(self, release, a)
       if failed and errors.is(failed.cause) and failed.cause.code == "callback" and not self._session.closed then
          pump.raise(self._session, failed.cause)
       elseif failed then
-         loop.report(errors.thrown(failed.cause, failed.traceback), failed.traceback)
+         loop.report_thrown(failed)
       end
    end
 end

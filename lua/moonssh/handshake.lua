@@ -52,7 +52,7 @@ local function order_host_keys(self, options)
    if not known then
       return nil, err
    end
-   local algorithms = { host_key = nil }
+   local algorithms = {}
    for name, value in pairs(self._algorithms) do
       algorithms[name] = value
    end
@@ -167,9 +167,7 @@ end
 
 -- Uses the connection of a ControlMaster: the descriptor is in proxy mode, see moonssh.control.
 function methods:_attach(fd, user)
-   if self._loop.cancel then
-      self._loop.cancel(fd)
-   end
+   self._loop.cancel(fd)
    self._socket, self._fd = fd, fd
    self._started, self._attached = true, true
    self._core:attach()

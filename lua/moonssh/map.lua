@@ -1,7 +1,6 @@
 --- `ssh.map`: one function for many hosts, or whatever else there is to work on.
 
 local args = require "moonssh.args"
-local errors = require "moonssh.errors"
 local loop = require "moonssh.loop"
 local work = require "moonssh.work"
 
@@ -44,15 +43,6 @@ function map.each(items)
    end
 end
 
---- Calls a function of the user's that must not disturb the rest: its error is reported.
-function map.tell(f, ...)
-   local ok, value = xpcall(f, errors.describe, ...)
-   if not ok then
-      local failure = errors.described(value)
-      loop.report(errors.thrown(failure.cause, failure.traceback), failure.traceback)
-   end
-end
-
 --- Calls f(item, index) for every item, `concurrency` at a time. Gives the first results and the errors, returned or
 --- thrown, both by index. One that fails stops no other.
 ---@param items any[]|fun(): any a list, or a function that gives one item at a time, and nil in the end
@@ -71,7 +61,7 @@ function map.map(items, f, options)
    function job.finish(item, index, value, err)
       results[index], failures[index] = value, err
       if on_result then
-         map.tell(on_result, item, value, err, index)
+         loop.tell(on_result, item, value, err, index)
       end
    end
    work.run(job)

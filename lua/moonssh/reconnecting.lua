@@ -7,7 +7,6 @@ local args = require "moonssh.args"
 local client = require "moonssh.client"
 local errors = require "moonssh.errors"
 local loop = require "moonssh.loop"
-local map = require "moonssh.map"
 local Session = require "moonssh.session"
 local task = require "moonssh.task"
 local work = require "moonssh.work"
@@ -65,7 +64,7 @@ local function note_loss(self, session)
    end
    state.lost, state.in_flight = session, list
    if state.on_loss then
-      map.tell(state.on_loss, session.failure or errors.closed("the session"), list)
+      loop.tell(state.on_loss, session.failure or errors.closed("the session"), list)
    end
    return list
 end
@@ -80,7 +79,7 @@ local function connect_once(state)
       session:trace(state.tracer)
    end
    if state.on_connect then
-      map.tell(state.on_connect, session, state.connects)
+      loop.tell(state.on_connect, session, state.connects)
    end
    return session
 end

@@ -148,15 +148,9 @@ local function run_up(self)
    end
    if not is_over(self) then
       pump.touch(self.session, self.channel)
-      if self.stopped and self.session._loop.cancel then
+      if self.stopped then
          self.session._loop.cancel(self.fd)
       end
-   end
-end
-
-local function report(fiber)
-   if fiber.results and not fiber.results[1] then
-      loop.report(errors.thrown(fiber.results[2].cause, fiber.results[2].traceback), fiber.results[2].traceback)
    end
 end
 
@@ -170,9 +164,7 @@ function Relay:__close()
    if self.fiber then
       adapter.cancel_fiber(self.fiber)
    end
-   if adapter.cancel then
-      adapter.cancel(self.fd)
-   end
+   adapter.cancel(self.fd)
    core.socket.close(self.fd)
    self.channel:close()
 end
@@ -200,7 +192,7 @@ function relay.run(channel, fd)
    self.session._relays[self] = true
    channel.stdout._busy = true
    channel:_set_stderr("discard")
-   self.fiber = self.session._loop.spawn_background(run_up, report, self)
+   self.fiber = self.session._loop.spawn_background(run_up, loop.report_failed, self)
    local ok, err = go_down(self)
    if ok then
       ok, err = await(self, up_is_done)
@@ -213,9 +205,7 @@ end
 function relay.stop_all(session, err)
    for self in pairs(session._relays) do
       self.stopped = self.stopped or err
-      if session._loop.cancel then
-         session._loop.cancel(self.fd)
-      end
+      session._loop.cancel(self.fd)
    end
 end
 

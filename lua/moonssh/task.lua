@@ -24,21 +24,12 @@ local function loop_of(fiber)
    return fiber.face or builtin
 end
 
-local function has_failed(fiber)
-   return fiber.results and not fiber.results[1]
-end
-
-local function report(fiber)
-   local failure = fiber.results[2]
-   loop.report(errors.thrown(failure.cause, failure.traceback), failure.traceback)
-end
-
 local function finish(fiber)
    for token, adapter in pairs(fiber.waiting or {}) do
       adapter.unpark(token)
    end
-   if fiber.dropped and has_failed(fiber) then
-      report(fiber)
+   if fiber.dropped then
+      loop.report_failed(fiber)
    end
 end
 
@@ -105,8 +96,8 @@ Task.__close = Task.cancel
 function Task:__gc()
    local fiber = self[1]
    fiber.dropped = true
-   if has_failed(fiber) and not fiber.retrieved then
-      report(fiber)
+   if not fiber.retrieved then
+      loop.report_failed(fiber)
    end
 end
 

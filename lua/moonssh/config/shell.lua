@@ -36,9 +36,9 @@ function shell.complaint(command, values)
 end
 
 local function forget(process)
-   local cancel, fd = loop.current().cancel, process:fd()
-   if cancel and fd then
-      cancel(fd)
+   local fd = process:fd()
+   if fd then
+      loop.current().cancel(fd)
    end
 end
 

@@ -42,6 +42,27 @@ function loop.report(err, traceback)
    end
 end
 
+--- Reports what a function has thrown, in the form that errors.describe gives it.
+---@param failure { cause: any, traceback: string }
+function loop.report_thrown(failure)
+   loop.report(errors.thrown(failure.cause, failure.traceback), failure.traceback)
+end
+
+--- For the end of a task in the background: reports what it has thrown.
+function loop.report_failed(fiber)
+   if fiber.results and not fiber.results[1] then
+      loop.report_thrown(fiber.results[2])
+   end
+end
+
+--- Calls a function of the user's that must not disturb the rest: what it throws is reported.
+function loop.tell(f, ...)
+   local ok, value = xpcall(f, errors.describe, ...)
+   if not ok then
+      loop.report_thrown(errors.described(value))
+   end
+end
+
 --- What waiting is put on in the running code: the loop of the session or task that it is for, else the one in use.
 ---@return moonssh.adapter
 function loop.current()
