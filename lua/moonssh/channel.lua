@@ -218,7 +218,9 @@ end
 
 -- Starting something -------------------------------------------------------------------------------------------------
 
-local function gone() return errors.new("closed", "the server has closed the channel") end
+local function gone()
+   return errors.new("closed", "the server has closed the channel")
+end
 
 -- Sends a request and waits for its answer.
 local function start(self, name, data, timeout, grant)
@@ -419,8 +421,7 @@ function Channel:_write(data, deadline)
    if pending.err then
       return nil, pending.err
    elseif pending.at <= #data then
-      local err = self.closed and errors.closed("the channel")
-         or gone()
+      local err = self.closed and errors.closed("the channel") or gone()
       return nil, errors.with(err, { written = pending.at - 1 })
    end
    return true

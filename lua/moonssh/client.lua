@@ -197,10 +197,11 @@ local function environment_agent(options)
    return agents.open(path)
 end
 
-local function session_options(options, target, known)
+local function session_options(options, target)
    local resolved = algorithms.resolve("connect", options.algorithms, options.compression)
    if type(options.algorithms) ~= "table" or options.algorithms.host_key == nil then
-      resolved.host_key = table.concat(hostkey.order(algorithms.offered(resolved, "host_key"), target, known), ",")
+      local offered = algorithms.offered(resolved, "host_key")
+      resolved.host_key = table.concat(hostkey.order(offered, target, target.known), ",")
    end
    local result = { timeout = options.session_timeout, _algorithms = resolved }
    for name in pairs(Session.options) do
@@ -375,7 +376,7 @@ function establish(parsed, options, limit)
    if not given then
       return nil, target
    end
-   local sessions = session_options(given, target, target.known)
+   local sessions = session_options(given, target)
    if given._control then
       return attach(target, given, sessions, limit)
    end

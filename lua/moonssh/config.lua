@@ -2,7 +2,6 @@
 
 local args = require "moonssh.args"
 local errors = require "moonssh.errors"
-local keywords = require "moonssh.config.keywords"
 local lookup = require "moonssh.config.lookup"
 local loop = require "moonssh.loop"
 local paths = require "moonssh.paths"
@@ -91,12 +90,6 @@ end
 --- Whether a value is a parsed configuration.
 function config.is(value)
    return getmetatable(value) == Config
-end
-
---- Whether the library acts on a keyword.
-function config.acts_on(keyword)
-   local row = keywords.find(keyword)
-   return row ~= nil and row.acts == true
 end
 
 --- What the files say for a host, by keywords in lower case, with values as `ssh -G` prints them; lists for keywords

@@ -216,9 +216,8 @@ on.exit_status = channel_event(function(channel, status)
    channel._status = channel._status or status
 end)
 
-on.exit_signal = channel_event(function(channel, name, _, message)
+on.exit_signal = channel_event(function(channel, name)
    channel._signal = channel._signal or name
-   channel._signal_message = channel._signal_message or message
 end)
 
 --- Takes every event that the core has. Afterwards a handler of the user's may have closed the session.

@@ -457,11 +457,11 @@ local behind_certificate = {
 ---@return table? err
 function Key:_agent_fields(certificate)
    local core_key = open_core(self, "add")
-   local fields, code = core_key:private_fields()
+   local fields, code, message = core_key:private_fields()
    if self._sign or code == "state" then
       return nil, errors.new("key_format", "the private half of this key is not here to be given away")
    elseif not fields then
-      return nil, errors.from_core(code)
+      return nil, errors.from_core(code, message)
    elseif not certificate then
       return fields
    elseif certificate._plain ~= self._plain then

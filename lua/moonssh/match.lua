@@ -49,14 +49,17 @@ function match.pattern(pattern, text)
 end
 
 --- Whether `text` matches a comma list: "positive" if a pattern does and no negated one, "negative" as soon as a
---- negated one does, else nil. Letters are compared without regard to case.
+--- negated one does, else nil. Letters are compared without regard to case, unless it is to be `exact`.
 ---@param list string
 ---@param text string
+---@param exact? boolean
 ---@return "positive"|"negative"|nil
-function match.list(list, text)
+function match.list(list, text, exact)
    local found
-   text = text:lower()
-   for item in (list:lower() .. ","):gmatch("([^,]*),") do
+   if not exact then
+      list, text = list:lower(), text:lower()
+   end
+   for item in (list .. ","):gmatch("([^,]*),") do
       local negated = item:sub(1, 1) == "!"
       local pattern = negated and item:sub(2) or item
       if #item > MAX_PATTERN then

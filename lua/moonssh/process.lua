@@ -209,7 +209,7 @@ local GiveUp = {
    end,
 }
 
---- Runs a command to its end: see API. → result | nil, err with err.result
+--- Runs a command to its end: see session:run. → result | nil, err with err.result
 ---@param session moonssh.session
 ---@param command string|string[]
 ---@param options? table

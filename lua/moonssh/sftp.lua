@@ -3,7 +3,6 @@
 local args = require "moonssh.args"
 local attributes = require "moonssh.sftp.attributes"
 local errors = require "moonssh.errors"
-local fiber = require "moonssh.sftp.fiber"
 local File = require "moonssh.sftp.file"
 local Link = require "moonssh.sftp.link"
 local pump = require "moonssh.pump"
@@ -127,8 +126,6 @@ end
 local function s4(...)
    return string.pack((">" .. ("s4"):rep(select("#", ...))), ...)
 end
-
-Sftp._pack = s4
 
 --- A request of an extension. → value | nil, err
 function Sftp:_extended(name, body, path, deadline, reply)
@@ -490,7 +487,7 @@ function Sftp:copy(from, to, options)
    if not source then
       return nil, err
    end
-   local found, target
+   local found
    found, err = source:_stat(deadline)
    if not found then
       return nil, err
@@ -499,8 +496,7 @@ function Sftp:copy(from, to, options)
    -- What is longer, and so not the same file, is emptied. Some servers cannot cut a file but to nothing.
    local there = self._link:call(TYPE.STAT, s4(to), to, deadline)
    local is_longer = there and (there.size or 0) > (found.size or 0)
-   local guard <close>, open_err = File.open(self, to, is_longer and "w" or File.OVER, mode, deadline)
-   target = guard
+   local target <close>, open_err = File.open(self, to, is_longer and "w" or File.OVER, mode, deadline)
    if not target then
       return nil, open_err
    end
@@ -532,6 +528,5 @@ function Sftp:close()
 end
 
 Sftp.__close = Sftp.close
-Sftp._fiber = fiber
 
 return Sftp

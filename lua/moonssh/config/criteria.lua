@@ -7,27 +7,9 @@ local tokens = require "moonssh.config.tokens"
 
 local criteria = {}
 
--- Longest pattern of a list, as in OpenSSH.
-local MAX_PATTERN = 1023
-
 --- Whether a text matches a comma list in which "!" negates; `folded` is without regard to case.
 function criteria.list(text, patterns, folded)
-   local found = false
-   if folded then
-      text, patterns = text:lower(), patterns:lower()
-   end
-   for item in (patterns .. ","):gmatch("([^,]*),") do
-      local negated = item:sub(1, 1) == "!"
-      if #item > MAX_PATTERN then
-         return false
-      elseif match.pattern(negated and item:sub(2) or item, text) then
-         if negated then
-            return false
-         end
-         found = true
-      end
-   end
-   return found
+   return match.list(patterns, text, not folded) == "positive"
 end
 
 --- Whether the patterns of a Host line match.
@@ -77,7 +59,7 @@ local function parse_one(attribute, text, place)
    if not argument or argument == "" or argument:sub(1, 1) == "#" then
       return nil, ("'%s' has no value"):format(errors.escape(attribute, 40))
    elseif attribute == "exec" then
-      local complaint = tokens.complaint(argument, tokens.sets.all)
+      local complaint = tokens.complaint(argument)
       return not complaint and { name = attribute, argument = argument } or nil, complaint or after
    elseif not tests[attribute] then
       return nil, ("'%s' is not a condition that this library knows"):format(errors.escape(attribute, 40))

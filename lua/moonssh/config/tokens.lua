@@ -8,27 +8,20 @@ local tokens = {}
 -- Most a value grows to.
 local MAX_LENGTH = 64 * 1024
 
---- The letters that may follow a percent sign, by what they are used in; "%%" may always.
-tokens.sets = {
-   all = "CdhikLlnpru",
-   hostname = "h",
-   proxy = "hnpr",
-   known_hosts_command = "CdhikLlnpruHIKtfT",
-   local_command = "CdhikLlnpruT",
-}
+-- The letters that may follow a percent sign: see tokens.values. "%%" may always.
+local LETTERS = "CdhikLlnpru"
 
 --- What is wrong with the tokens of a text, or nil.
 ---@param text string
----@param set string letters
 ---@return string?
-function tokens.complaint(text, set)
+function tokens.complaint(text)
    for letter in text:gmatch("%%(.?)") do
       if letter == "" then
          return "a percent sign at its end"
       end
    end
    for letter in text:gsub("%%%%", ""):gmatch("%%(.)") do
-      if not set:find(letter, 1, true) then
+      if not LETTERS:find(letter, 1, true) then
          return ("unknown token '%%%s'"):format(errors.escape(letter))
       end
    end

@@ -9,10 +9,6 @@ local TYPE, REPLY = Link.type, Link.reply
 -- Methods of moonssh.sftp.
 local methods = {}
 
-local function s4(...)
-   return string.pack((">" .. ("s4"):rep(select("#", ...))), ...)
-end
-
 local statvfs_fields = { "bsize", "frsize", "blocks", "bfree", "bavail", "files", "ffree", "favail", "fsid", "flag",
    "namemax" }
 
@@ -44,7 +40,7 @@ function methods:statvfs(path, options)
    if not self.extensions["statvfs@openssh.com"] then
       return nil, Link.unsupported("statvfs@openssh.com", path)
    end
-   local body, err = self:_extended("statvfs@openssh.com", s4(path), path, deadline, REPLY.EXTENDED)
+   local body, err = self:_extended("statvfs@openssh.com", string.pack(">s4", path), path, deadline, REPLY.EXTENDED)
    return methods._parse_statvfs(body, err, path)
 end
 
@@ -60,12 +56,12 @@ function methods:home(user, options)
    local own = self._session.info.user or ""
    if user == nil or user == own then
       -- A session begins at home.
-      local names, err = self._link:call(TYPE.REALPATH, s4("."), ".", deadline)
+      local names, err = self._link:call(TYPE.REALPATH, string.pack(">s4", "."), ".", deadline)
       return Link.one_name(names, err, ".")
    elseif not self.extensions["home-directory"] then
       return nil, Link.unsupported("home-directory", user)
    end
-   local names, err = self:_extended("home-directory", s4(user), user, deadline, REPLY.NAME)
+   local names, err = self:_extended("home-directory", string.pack(">s4", user), user, deadline, REPLY.NAME)
    return Link.one_name(names, err, user)
 end
 
@@ -80,7 +76,7 @@ function methods:expand(path, options)
    local deadline = self:_deadline("expand", 2, options)
    local user, rest = path:match("^~([^/]*)/*(.*)$")
    if user and user ~= "" and self.extensions["expand-path@openssh.com"] then
-      local names, err = self:_extended("expand-path@openssh.com", s4(path), path, deadline, REPLY.NAME)
+      local names, err = self:_extended("expand-path@openssh.com", string.pack(">s4", path), path, deadline, REPLY.NAME)
       return Link.one_name(names, err, path)
    elseif user then
       local home, err = self:home(user ~= "" and user or nil, options)
@@ -89,7 +85,7 @@ function methods:expand(path, options)
       end
       path = rest == "" and home or home .. "/" .. rest
    end
-   local names, err = self._link:call(TYPE.REALPATH, s4(path), path, deadline)
+   local names, err = self._link:call(TYPE.REALPATH, string.pack(">s4", path), path, deadline)
    return Link.one_name(names, err, path)
 end
 
@@ -127,7 +123,7 @@ end
 ---@return table<integer, string>|moonssh.error groups
 function methods:users_groups(uids, gids, options)
    self:_check("users_groups")
-   local body = s4(pack_ids("users_groups", 1, uids), pack_ids("users_groups", 2, gids))
+   local body = string.pack(">s4s4", pack_ids("users_groups", 1, uids), pack_ids("users_groups", 2, gids))
    local deadline = self:_deadline("users_groups", 3, options)
    if not self.extensions["users-groups-by-id@openssh.com"] then
       return nil, Link.unsupported("users-groups-by-id@openssh.com")

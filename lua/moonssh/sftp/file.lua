@@ -436,7 +436,7 @@ end
 
 function File:_fsync(deadline)
    if not self._sftp.extensions["fsync@openssh.com"] then
-      return nil, Link.error("unsupported", self.path, "the server has no fsync@openssh.com")
+      return nil, Link.unsupported("fsync@openssh.com", self.path)
    end
    local ok, err = self:_settle(0, deadline)
    if not ok then
@@ -462,7 +462,7 @@ function File:statvfs(options)
    check(self, "statvfs")
    local deadline = self._sftp:_deadline("statvfs", 1, options)
    if not self._sftp.extensions["fstatvfs@openssh.com"] then
-      return nil, Link.error("unsupported", self.path, "the server has no fstatvfs@openssh.com")
+      return nil, Link.unsupported("fstatvfs@openssh.com", self.path)
    end
    local body, err = self._sftp:_extended("fstatvfs@openssh.com", string.pack(">s4", self._handle), self.path, deadline,
       REPLY.EXTENDED)
