@@ -28,7 +28,8 @@ local function front(name, len)
 end
 
 --- The path under which a file is written that is to have `path` in the end. It is none that is taken by a file that is
---- copied, too.
+--- copied, too, and none that such a file is written under: that of a name and of what else is in its folder alone, so
+--- that a copy that is resumed finds it again.
 ---@param path string
 ---@param is_taken? fun(name: string, path: string): boolean whether a name in the same folder is another file's
 ---@return string
@@ -37,17 +38,20 @@ function part.of(path, is_taken)
    if not folder then
       folder, name = "", path
    end
-   local suffix = SUFFIX
-   local result
+   local function taken(other)
+      return is_taken and is_taken(other, folder .. other)
+   end
+   local tag = ("~%08x"):format(sum(name))
+   local n = #name + #SUFFIX > MOST and 1 or 0
+   local stem
    repeat
-      result = name .. suffix
-      if #result > MOST then
-         local tail = ("~%08x"):format(sum(name)) .. suffix
-         result = front(name, MOST - #tail) .. tail
-      end
-      suffix = "~" .. suffix
-   until not is_taken or not is_taken(result, folder .. result)
-   return folder .. result
+      local tail = n == 0 and "" or n == 1 and tag or ("%s~%d"):format(tag, n)
+      local room = MOST - #SUFFIX - #tail
+      stem = (#name > room and front(name, room) or name) .. tail
+      n = n + 1
+      -- What is left of it without .part may be the name of a file that is written under just this one.
+   until not taken(stem .. SUFFIX) and (stem == name or not taken(stem))
+   return folder .. stem .. SUFFIX
 end
 
 return part

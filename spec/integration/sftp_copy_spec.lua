@@ -192,7 +192,7 @@ for name, start in pairs(file_servers.kinds) do
          local long = ("n"):rep(254)
          local files = { x = pattern(1500000), ["x.part"] = "a", y = "b", ["y.part"] = pattern(1500000),
             ["y~.part"] = "c", ["y.part.part"] = pattern(700000), [long .. "1"] = pattern(700000), [long .. "2"] = "d",
-            [("é"):rep(127)] = "e" }
+            [("é"):rep(127)] = "e", g = pattern(1500000), ["g.part"] = "f", ["g~"] = pattern(700000) }
          folder:mkdir("from")
          for file, data in pairs(files) do
             folder:write("from/" .. file, data)
@@ -200,7 +200,7 @@ for name, start in pairs(file_servers.kinds) do
          sh(("ln -s y %s/z && ln -s nothing %s/z.part"):format(folder:path("from"), folder:path("from")))
          for _, way in ipairs{ "get", "put" } do
             local done = assert(sftp[way](sftp, folder:path("from"), folder:path(way), { recursive = true }))
-            assert.same({ 9, 2 }, { done.files, done.links })
+            assert.same({ 12, 2 }, { done.files, done.links })
             compare(folder:path("from"), folder:path(way))
          end
          local one = folder:path("from/" .. long .. "1")

@@ -11,9 +11,49 @@ describe("the name of a part", function()
 
    it("is none that another file has", function()
       local taken = { ["b.part"] = true, ["b~.part"] = true }
-      assert.equal("/a/b~~.part", part.of("/a/b", function(name)
-         return taken[name]
-      end))
+      local function is_taken(name)
+         return taken[name] == true
+      end
+      local second = part.of("/a/b", is_taken)
+      assert.matches("^/a/b~%x%x%x%x%x%x%x%x%.part$", second)
+      taken[second:sub(4)] = true
+      local third = part.of("/a/b", is_taken)
+      assert.matches("^/a/b~%x%x%x%x%x%x%x%x.+%.part$", third)
+      assert.is_true(third ~= second)
+   end)
+
+   it("is that of no other file of the same folder, whatever names there are", function()
+      local tag = part.of("f", function(name)
+         return name == "f.part"
+      end):match("^f(~%x+)%.part$")
+      local long = ("n"):rep(255)
+      local names = { "f", "f~", "f~~", "f.part", "f~.part", "f.part.part", "f" .. tag, "f" .. tag .. ".part",
+         "f" .. tag .. "~", long, part.of(long), (part.of(long):gsub("%.part$", "")) }
+      for chosen = 0, (1 << #names) - 1 do
+         local here, seen = {}, {}
+         for i, name in ipairs(names) do
+            here[name] = chosen >> (i - 1) & 1 == 1 or nil
+         end
+         for name in pairs(here) do
+            local result = part.of(name, function(other)
+               return here[other] == true
+            end)
+            if here[result] or seen[result] then
+               error(("%s is written as %s, which is taken"):format(name, result))
+            end
+            seen[result] = true
+         end
+      end
+   end)
+
+   it("comes to be, however many names are taken", function()
+      local n = 0
+      local result = part.of("/a/b", function()
+         n = n + 1
+         return n <= 2000
+      end)
+      assert.matches("^/a/b~.*%.part$", result)
+      assert.is_true(#result - 3 <= 255)
    end)
 
    it("is no longer than names can be, and differs where the names do", function()
