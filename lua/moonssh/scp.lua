@@ -291,13 +291,12 @@ local function take_file(copy, target, mode, size, times)
    return copy:send("\1" .. errors.escape(trouble.message) .. "\n")
 end
 
-local function make_folder(target)
+-- A folder that is there already will do; a symbolic link to one will not, unless the caller has named it.
+local function make_folder(target, is_top)
    local ok, _, message, errno = core.file.mkdir(target, PERMISSIONS)
-   local found = not ok and core.file.stat(target)
-   if ok or found and found.type == "directory" then
-      return true
-   end
-   return nil, local_error(target, message, errno)
+   local found = not ok and (is_top and core.file.stat or core.file.lstat)(target)
+   ok = ok or found and found.type == "directory"
+   return ok, not ok and local_error(target, message, errno) or nil
 end
 
 local controls = {}
@@ -366,7 +365,7 @@ function controls.D(copy, line)
    local target, err = target_of(copy, name)
    local ok = target
    if ok then
-      ok, err = make_folder(target)
+      ok, err = make_folder(target, not copy.folders[1])
    end
    if not ok then
       return nil, err

@@ -87,6 +87,26 @@ describe("SCP with a hostile server", function()
       assert.equal("target\ntarget/motd\n", files())
    end)
 
+   it("writes through no link that is in place in a tree", function()
+      folder:mkdir("outside")
+      folder:mkdir("target/tree")
+      assert(os.execute(("ln -s ../../outside '%s' && ln -s ../../outside/f '%s'"):format(
+         folder:path("target/tree/link"), folder:path("target/tree/f.part"))))
+      for _, said in ipairs{
+         { "D0755 0 tree\n", "D0755 0 link\n", "C0644 4 f\n", "evil\0", "E\n", "E\n" },
+         { "D0755 0 tree\n", "C0644 4 f\n", "evil\0", "E\n" },
+      } do
+         local ok, err = get(said, { recursive = true }, "/etc/tree", "tree")
+         assert.equal(nil, ok and folder:read("outside/f"))
+         assert.truthy(ok or err.code == "io", tostring(err))
+         assert.is_nil(folder:read("outside/f"))
+      end
+      -- The one at the top is the caller's own.
+      assert(os.execute(("ln -s ../outside '%s'"):format(folder:path("target/top"))))
+      assert(get({ "D0755 0 tree\n", "C0644 4 f\n", "good\0", "E\n" }, { recursive = true }, "/etc/tree", "top"))
+      assert.equal("good", folder:read("outside/f"))
+   end)
+
    it("takes no more than was asked for", function()
       local ok, err = get{ "C0644 1 motd\n", "x\0", "C0644 1 motd\n", "y\0" }
       assert.same({ nil, "protocol" }, { ok, err.code })
