@@ -62,8 +62,9 @@ static void set_integer(lua_State *L, const char *name, lua_Integer value)
 static void push_attributes(lua_State *L, const mssh_sftp_attributes *from)
 {
     lua_createtable(L, 0, 7);
+    /* A size that no integer counts is that of no file: it must not become a negative one. */
     if ((from->flags & MSSH_SFTP_HAS_SIZE) != 0)
-        set_integer(L, "size", (lua_Integer)from->size);
+        set_integer(L, "size", from->size < LUA_MAXINTEGER ? (lua_Integer)from->size : LUA_MAXINTEGER);
     if ((from->flags & MSSH_SFTP_HAS_OWNER) != 0) {
         set_integer(L, "uid", (lua_Integer)from->uid);
         set_integer(L, "gid", (lua_Integer)from->gid);
