@@ -148,6 +148,9 @@ for name, start in pairs(file_servers.kinds) do
             assert.is_true(folder:read("h") == data)
             assert(sftp[way](sftp, path, folder:path("i"), { resume = true }))
             assert.is_true(folder:read("i") == data)
+            folder:write("j.part", "of a file that was not empty then")
+            assert(sftp[way](sftp, folder:write("empty", ""), folder:path("j"), { resume = true }))
+            assert.equal("", folder:read("j"))
          end
       end)
 
@@ -160,6 +163,14 @@ for name, start in pairs(file_servers.kinds) do
             assert(sftp[way](sftp, path, folder:path(way), { mode = 384 }))
             assert.equal("600\n", sh("stat -c %a " .. folder:path(way)))
          end
+         -- What the protocol cannot say becomes what is next to it.
+         for _, time in ipairs{ -86400, 5000000000 } do
+            sh(("touch -d @%d %s"):format(time, path))
+            local here = tonumber(sh("stat -c %Y " .. path))
+            assert(sftp:put(path, folder:path("put"), { preserve = true }))
+            assert.equal(math.max(0, math.min(here, 0xffffffff)), tonumber(sh("stat -c %Y " .. folder:path("put"))))
+         end
+         sh("touch " .. path)
          if process.uid() == 0 then
             sh("chmod 6755 " .. path)
             for _, way in ipairs{ "get", "put" } do

@@ -27,7 +27,12 @@ local SIZE, OWNER, PERMISSIONS, TIMES = 1, 2, 4, 8
 --- None at all.
 attributes.NONE = string.pack(">I4", 0)
 
---- Those of a table that was checked.
+-- A time as the protocol can say it: a file may have an earlier or a later one.
+local function seconds(time)
+   return math.max(0, math.min(time, most.mtime))
+end
+
+--- Those of a table that was checked, or of a file.
 function attributes.pack(given)
    local flags, parts = 0, {}
    if given.size then
@@ -44,7 +49,7 @@ function attributes.pack(given)
    end
    if given.mtime then
       flags = flags | TIMES
-      parts[#parts + 1] = string.pack(">I4I4", given.atime or given.mtime, given.mtime)
+      parts[#parts + 1] = string.pack(">I4I4", seconds(given.atime or given.mtime), seconds(given.mtime))
    end
    return string.pack(">I4", flags) .. table.concat(parts)
 end

@@ -80,7 +80,8 @@ local function open_output(target, name, options, mode, size)
       file:close()
       return nil, copy.local_error(path, "Not a regular file")
    end
-   if options.resume and now and (not size or now.size <= size) then
+   -- Of a file whose size nobody tells, nothing says that it begins with what is there.
+   if options.resume and now and size and now.size <= size then
       self.offset = now.size
    end
    return self
@@ -283,8 +284,9 @@ local function rename(batch, name, remote)
    local sftp = batch.sftp
    local link = sftp._link
    local ok, err = sftp:_rename(name, remote, remote)
-   if not ok and err.code == "sftp" and not sftp.extensions["posix-rename@openssh.com"] then
-      -- Version 3 does not rename over a file.
+   if not ok and err.code == "sftp" and err.status ~= "no_such_file"
+      and not sftp.extensions["posix-rename@openssh.com"] then
+      -- Version 3 does not rename over a file. One that is not there to be renamed must not cost the other.
       link:call(TYPE.REMOVE, string.pack(">s4", remote), remote)
       ok, err = sftp:_rename(name, remote, remote)
    end
