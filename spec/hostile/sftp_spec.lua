@@ -2,6 +2,7 @@
 -- channel at most, with an error that says why; the session goes on, and no file of ours is taken for complete.
 
 local SftpPeer = require "spec.support.sftp_peer"
+local ssh = require "moonssh"
 local tmp = require "spec.support.tmp"
 
 local TEXT = ("0123456789abcdef"):rep(2000)
@@ -356,6 +357,34 @@ describe("S5 and S6: data", function()
       end
    end)
 
+   it("may be said to be more than an integer counts: the size is the largest one then", function()
+      for _, told in ipairs{ math.maxinteger, math.mininteger, -1 } do -- the latter two are 2^63 and 2^64-1
+         local on = {}
+         for _, name in ipairs{ "STAT", "FSTAT" } do
+            on[name] = function(server, request)
+               return server.attributes(request.id, server.packed("file", told))
+            end
+         end
+         local entries = { { "f", SftpPeer.packed("file", told) } }
+         local peer <close> = SftpPeer.new{ files = { ["/f"] = TEXT, ["/t/f"] = TEXT }, folders = { ["/t"] = entries },
+            on = on }
+         assert.equal(math.maxinteger, assert(peer.sftp:stat("/f")).size)
+         local result, err = peer.sftp:get("/f", folder:path("f"))
+         assert.is_nil(result)
+         assert.same({ "sftp", "eof", #TEXT }, { err.code, err.status, err.offset })
+         on.STAT = nil
+         result, err = peer.sftp:get("/t", folder:path("t"), { recursive = true })
+         assert.is_nil(result)
+         assert.same({ "sftp", "/t/f" }, { err.code, err.path })
+         assert.is_nil(folder:read("f"))
+         assert.is_nil(folder:read("t/f"))
+         local file = assert(peer.sftp:open("/f"))
+         assert.equal(math.maxinteger, file:seek("end"))
+         assert.equal("io", select(2, file:seek("end", 1)).code)
+         assert_goes_on(peer)
+      end
+   end)
+
    it("may come to an end earlier, where the file was cut while it was read", function()
       local peer <close> = SftpPeer.new{ files = { ["/f"] = TEXT }, on = { READ = function(server)
          server.files["/f"] = TEXT:sub(1, 500)
@@ -390,6 +419,51 @@ describe("S5 and S6: data", function()
       assert.equal("sftp", select(2, peer.sftp:write_file("/h", TEXT:rep(4))).code)
       assert_goes_on(peer)
       assert.is_nil(next(peer.handles))
+   end)
+
+   it("of a put whose part is gone do not cost the file that was there", function()
+      local peer <close> = SftpPeer.new{ files = { ["/g"] = "old" }, on = { RENAME = function(server, request)
+         return server.status(request.id, 2, "No such file")
+      end } }
+      local result, err = peer.sftp:put(folder:write("f", TEXT), "/g")
+      assert.is_nil(result)
+      assert.same({ "sftp", "no_such_file", "/g" }, { err.code, err.status, err.path })
+      assert.equal("old", peer.files["/g"])
+   end)
+
+   it("are not asked for without end, however much a read wants, nor for one file at the cost of others", function()
+      local N = 70
+      local held, files, n_files, answering = {}, {}, 0, false
+      local peer <close> = SftpPeer.new{ files = { ["/f"] = TEXT }, on = { READ = function(server, request)
+         if answering then
+            return server.status(request.id, 1)
+         end
+         table.insert(held, request.id)
+         n_files = n_files + (files[request.handle] and 0 or 1)
+         files[request.handle] = true
+         if n_files < N then
+            return {}
+         end
+         answering = true
+         local answers = {}
+         for i, id in ipairs(held) do
+            answers[i] = server.status(id, 1)
+         end
+         return answers
+      end } }
+      local tasks = {}
+      for i = 1, N do
+         tasks[i] = ssh.spawn(function()
+            local file <close> = assert(peer.sftp:open("/f"))
+            return file:read(1 << 40)
+         end)
+      end
+      for i = N, 1, -1 do
+         local data, err = tasks[i]:wait(60)
+         assert.is_nil(err)
+         assert.is_nil(data)
+      end
+      assert_goes_on(peer)
    end)
 
    it("of a file with a handle that is too long are not asked for", function()

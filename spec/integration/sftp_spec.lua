@@ -163,6 +163,8 @@ for name, start in pairs(file_servers.kinds) do
          assert.is_nil(ours:read())
          assert.equal(#folder:read("f") - 3, ours:seek("cur", -3))
          assert.equal("end", ours:read("a"))
+         assert.equal("integer", math.type(ours:seek("set", 2.0)))
+         assert.equal(folder:read("f"):sub(3), ours:read(1 << 40))
          assert.is_true(ours:close())
          assert.is_true(ours.closed)
          theirs:close()

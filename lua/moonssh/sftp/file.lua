@@ -38,6 +38,9 @@ local modes = {
 -- Bytes asked for ahead of the reader at most.
 local AHEAD = 8 * 1024 * 1024
 
+-- Requests of a channel that are not answered, of all files, beside which a file has one read on the way.
+local CROWD = 8192
+
 -- The first piece that is asked for: a file may be read in small parts.
 local FIRST = 32 * 1024
 
@@ -135,11 +138,13 @@ end
 
 -- Reading ------------------------------------------------------------------------------------------------------------
 
--- Keeps reads on the way: more of them the longer the file is read without a jump.
+-- Keeps reads on the way: more of them the longer the file is read without a jump. One is enough for a file while
+-- others have many.
 local function read_ahead(self, wanted)
    local link, block = self._link, self._sftp._read_block
-   while self._flying < math.max(self._most, wanted) and not self._eof do
-      local len = math.min(block, math.max(self._most, wanted))
+   local most = math.min(math.max(self._most, wanted), AHEAD)
+   while self._flying < most and not self._eof and (link.n_open < CROWD or not self._ahead[1]) do
+      local len = math.min(block, most)
       local record, err = link:send(TYPE.READ, string.pack(">s4I8I4", self._handle, self._next, len), self.path)
       if not record then
          return nil, err
@@ -388,7 +393,7 @@ function File:seek(whence, offset)
    elseif whence ~= "set" then
       args.bad("seek", 1, "invalid option '" .. tostring(whence) .. "'")
    end
-   local target = base + (offset or 0)
+   local target = base + (math.tointeger(offset) or 0)
    if target < 0 then
       return nil, Link.error("io", self.path, "Invalid argument")
    end

@@ -5,6 +5,7 @@ local fiber = require "moonssh.sftp.fiber"
 local pump = require "moonssh.pump"
 
 ---@class moonssh.sftp.link
+---@field n_open integer requests that are not answered, those of transfers aside
 local Link = {}
 Link.__index = Link
 
@@ -95,7 +96,7 @@ end
 
 --- Opens a channel for SFTP; it is ready, or has failed, when the link is `done`. → link | nil, err
 function Link.open(session)
-   local self = setmetatable({ done = false, _session = session, _pending = {} }, Link)
+   local self = setmetatable({ done = false, n_open = 0, _session = session, _pending = {} }, Link)
    local plan = { { "subsystem", true, string.pack(">s4", "sftp") } }
    local channel, err = session:_open("session", "", plan, function(channel)
       local ok, code, message = session._core:sftp_start(channel._ch)
@@ -162,6 +163,7 @@ function Link:_event(id, what, value)
       self:_fail(errors.new(what, "SFTP: " .. value))
       return
    end
+   self.n_open = self.n_open - 1
    local record = self._pending[id]
    self._pending[id] = nil
    if not record then
@@ -197,6 +199,7 @@ function Link:send(type, body, path, reply)
       return nil, session.failure or self.failure or path and Link.error(code, path, message)
          or errors.from_core(code, message)
    end
+   self.n_open = self.n_open + 1
    local record = { id = id, path = path, done = false }
    self._pending[id] = record
    return record
