@@ -421,6 +421,19 @@ describe("S5 and S6: data", function()
       assert.is_nil(next(peer.handles))
    end)
 
+   it("of a put to a device go to the device, which stays one", function()
+      for _, mode in ipairs{ 0x21b6, 0x61b6, 0x11b6, 0xc1b6 } do
+         local peer <close> = SftpPeer.new{ files = { ["/null"] = "", ["/null.part"] = "old" },
+            on = { LSTAT = function(server, request)
+               return request.path == "/null" and server.attributes(request.id, string.pack(">I4I4", 4, mode)) or nil
+            end } }
+         assert(peer.sftp:put(folder:write("f", TEXT), "/null"))
+         assert.same({ ["/null"] = TEXT }, peer.files)
+         assert.same({}, peer:asked("RENAME"))
+         assert.is_nil(next(peer.handles))
+      end
+   end)
+
    it("of a put whose part is gone do not cost the file that was there", function()
       local peer <close> = SftpPeer.new{ files = { ["/g"] = "old" }, on = { RENAME = function(server, request)
          return server.status(request.id, 2, "No such file")

@@ -245,6 +245,31 @@ end
 
 -- put ----------------------------------------------------------------------------------------------------------------
 
+-- What stays what it is when it is written to.
+local special = { character = true, block = true, fifo = true, socket = true }
+
+-- Opens what is to be written in the place of a remote file, unless that is a device, and no file of a tree.
+-- → handle | nil, err: nil alone for a device
+local function open_part(link, name, rest, remote, looks)
+   local opening, err = link:send(TYPE.OPEN, string.pack(">s4", name) .. rest, remote)
+   local looking = opening and looks and link:send(TYPE.LSTAT, string.pack(">s4", remote), remote)
+   if not opening then
+      return nil, err
+   end
+   local handle
+   handle, err = link:await(opening)
+   local guard <close> = link:guard(handle)
+   local there = looking and link:await(looking)
+   if there and special[there.type] then
+      if handle then
+         link:call(TYPE.REMOVE, string.pack(">s4", name), remote)
+      end
+      return nil
+   end
+   guard.handle = nil
+   return handle, err
+end
+
 -- Opens what is to be written at the server: under another name first. → handle, name | nil, err
 local function open_remote(batch, remote, mode, is_taken)
    local link, options = batch.sftp._link, batch.options
@@ -253,7 +278,7 @@ local function open_remote(batch, remote, mode, is_taken)
    local handle, err, name
    if options.atomic ~= false then
       name = part.of(remote, is_taken)
-      handle, err = link:call(TYPE.OPEN, string.pack(">s4", name) .. rest, remote)
+      handle, err = open_part(link, name, rest, remote, not is_taken)
    end
    if not handle and (not err or err.status == "permission_denied") then
       name = remote
