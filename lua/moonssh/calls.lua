@@ -241,7 +241,7 @@ function methods:ignore(data)
 end
 
 --- Sends SSH_MSG_DEBUG. → true | nil, err
----@param message string at most 32 KiB
+---@param message string at most 32 KiB, with the language and ten bytes
 ---@param display? boolean
 ---@param language? string
 ---@return true|nil
