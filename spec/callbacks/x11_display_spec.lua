@@ -42,9 +42,7 @@ describe("the x11 callback that is not set, with a display,", function()
    end
 
    local function open()
-      local channel = server:open("x11", string.pack(">s4I4", "192.0.2.7", 6010))
-      link:settle()
-      return channel
+      return x11.open(link)
    end
 
    local function fake()

@@ -37,11 +37,8 @@ describe("the x11 callback, where one connection was asked for,", function()
       return assert(session:exec("talk", { forward_x11 = { single = true } }))
    end
 
-   -- The server opens a channel, and gives its end of it once that is answered.
    local function open()
-      local channel = server:open("x11", string.pack(">s4I4", "192.0.2.7", 6010))
-      link:settle()
-      return channel
+      return x11.open(link)
    end
 
    local function right()

@@ -31,9 +31,7 @@ describe("the x11 callback", function()
 
    -- The server opens a channel, and gives its end of it once that is answered.
    local function open(address, port)
-      local channel = server:open("x11", string.pack(">s4I4", address or "192.0.2.7", port or 6010))
-      link:settle()
-      return channel
+      return x11.open(link, address, port)
    end
 
    local function command(options)

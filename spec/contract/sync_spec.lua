@@ -4,6 +4,15 @@ local process = require "spec.support.process"
 local server = require "spec.support.server"
 local tmp = require "spec.support.tmp"
 
+-- Runs it for two folders, after which they are the same.
+local function sync(sshd, here, there)
+   local result = process.run{ process.lua, "examples/sync.lua", here,
+      ("%s@%s:%d"):format(sshd.user, sshd.host, sshd.port), there, sshd.key_path, sshd.known_hosts_path }
+   assert.equal(0, result.status, result.stderr)
+   assert.equal("", process.run{ "diff", "-r", "--no-dereference", here, there }.stdout, result.stderr)
+   return result
+end
+
 describe("examples/sync.lua", function()
    it("copies a tree, and later only what has changed", function()
       local sshd <close> = server.sshd{}
@@ -11,19 +20,12 @@ describe("examples/sync.lua", function()
       local here, there = folder:mkdir("here"), folder:path("there/copy")
       process.check{ "sh", "-c", ("cd %s && mkdir -p a/b 'c d' && for i in 1 2 3; do echo $i > a/$i; done;"
          .. " echo x > 'c d/e'; : > nothing"):format(here) }
-      local function sync()
-         local result = process.run{ process.lua, "examples/sync.lua", here,
-            ("%s@%s:%d"):format(sshd.user, sshd.host, sshd.port), there, sshd.key_path, sshd.known_hosts_path }
-         assert.equal("", process.run{ "diff", "-r", "--no-dereference", here, there }.stdout)
-         assert.equal(0, result.status, result.stderr)
-         return result
-      end
-      local first = sync()
+      local first = sync(sshd, here, there)
       assert.equal("5 of 5 files copied\n", first.stdout)
       assert.truthy(first.stderr:find("100 %", 1, true))
-      assert.equal("0 of 5 files copied\n", sync().stdout)
+      assert.equal("0 of 5 files copied\n", sync(sshd, here, there).stdout)
       process.check{ "sh", "-c", ("cd %s && echo changed > a/2 && mkdir new && echo y > new/f"):format(here) }
-      assert.equal("2 of 6 files copied\n", sync().stdout)
+      assert.equal("2 of 6 files copied\n", sync(sshd, here, there).stdout)
    end)
 
    it("copies links, odd names, and names that others have while they are written", function()
@@ -32,16 +34,10 @@ describe("examples/sync.lua", function()
       local here, there = folder:mkdir("here"), folder:path("there")
       process.check{ "sh", "-c", ("cd %s && mkdir d && for i in 1 2 3 4 5 6 7 8; do echo $i > d/$i;"
          .. " echo p$i > d/$i.part; done; ln -s nowhere link; ln -s d folder; printf x > 'd/a\nb'"):format(here) }
-      local function sync()
-         local result = process.run{ process.lua, "examples/sync.lua", here,
-            ("%s@%s:%d"):format(sshd.user, sshd.host, sshd.port), there, sshd.key_path, sshd.known_hosts_path }
-         assert.equal("", process.run{ "diff", "-r", "--no-dereference", here, there }.stdout, result.stderr)
-         return result.stdout
-      end
-      assert.equal("19 of 19 files copied\n", sync())
-      assert.equal("0 of 19 files copied\n", sync())
+      assert.equal("19 of 19 files copied\n", sync(sshd, here, there).stdout)
+      assert.equal("0 of 19 files copied\n", sync(sshd, here, there).stdout)
       process.check{ "ln", "-sfn", "elsewhere", here .. "/link" }
-      assert.equal("1 of 19 files copied\n", sync())
+      assert.equal("1 of 19 files copied\n", sync(sshd, here, there).stdout)
    end)
 
    it("says how it is used", function()

@@ -1,24 +1,10 @@
--- Debian's Copas is for older versions of Lua, but runs on this one.
-package.path = package.path .. ";/usr/share/lua/5.2/?.lua"
-
-local behaviour = require "spec.support.loop_behaviour"
-local copas = require "copas"
-local light = require "spec.support.light"
+local threads = require "spec.support.copas"
 local adapter = require "moonssh.loop.copas"
+local behaviour = require "spec.support.loop_behaviour"
+local light = require "spec.support.light"
 local socket = require "socket"
 
--- Runs f in a thread, and Copas until it has ended.
-local function inside(f)
-   local ended, cause = false, nil
-   copas.addthread(function()
-      local ok, err = xpcall(f, debug.traceback)
-      ended, cause = true, not ok and err or nil
-   end)
-   while not ended do
-      copas.step()
-   end
-   assert(not cause, cause)
-end
+local copas, inside = threads.copas, threads.inside
 
 behaviour(_ENV, "Copas", adapter, inside)
 

@@ -1,9 +1,9 @@
 -- Copas from 3 on, by its documented calls: a thread sleeps until it is woken. They are put on Debian's here, which is
 -- older. No other Copas is loaded in this file.
-package.path = package.path .. ";/usr/share/lua/5.2/?.lua"
 
-local copas = require "copas"
+local threads = require "spec.support.copas"
 
+local copas = threads.copas
 local asleep = {}
 
 function copas.pauseforever()
@@ -18,16 +18,5 @@ function copas.wakeup(co)
    end
 end
 
-local function inside(f)
-   local ended, cause = false, nil
-   copas.addthread(function()
-      local ok, err = xpcall(f, debug.traceback)
-      ended, cause = true, not ok and err or nil
-   end)
-   while not ended do
-      copas.step()
-   end
-   assert(not cause, cause)
-end
-
-require "spec.support.loop_behaviour"(_ENV, "Copas with wakeup", require "moonssh.loop.copas", inside)
+require "spec.support.loop_behaviour"(_ENV, "Copas with wakeup", require "moonssh.loop.copas",
+   threads.inside)

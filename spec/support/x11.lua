@@ -35,6 +35,13 @@ function x11.fake(server)
    return (select(5, x11.requested(server)))
 end
 
+-- Has the server open a channel; gives its end of it once that is answered.
+function x11.open(link, address, port)
+   local channel = link.server:open("x11", string.pack(">s4I4", address or "192.0.2.7", port or 6010))
+   link:settle()
+   return channel
+end
+
 -- A folder with an Xauthority file for all displays; the folder and its path.
 function x11.authority(cookie)
    local folder = tmp.dir()
