@@ -209,7 +209,7 @@ end
 ---@return moonssh.agent|nil
 ---@return table? err `agent`
 function agent.open(path)
-   args.check("agent", 1, path, { "string", "nil" })
+   args.optional("agent", 1, path, "string")
    if path == nil then
       path = os.getenv("SSH_AUTH_SOCK")
       if not path or path == "" then
@@ -265,7 +265,7 @@ end
 ---@return table? err `agent`, `timeout`
 function Agent:identities(timeout)
    args.handle(self, "agent", "identities")
-   args.check("identities", 1, timeout, { "number", "nil" })
+   args.optional("identities", 1, timeout, "number")
    local kind, data = request(self, string.char(REQUEST_IDENTITIES), timeout and loop.now() + timeout)
    if not kind then
       return nil, data
@@ -316,7 +316,7 @@ function Agent:sign(blob, data, flags, timeout)
    if flags and (flags < 0 or flags > 0xffffffff) then
       args.bad("sign", 3, "not a number of 32 bits")
    end
-   args.check("sign", 4, timeout, { "number", "nil" })
+   args.optional("sign", 4, timeout, "number")
    local kind, answer = request(self, string.pack(">Bs4s4I4", SIGN_REQUEST, blob, data, flags or 0),
       timeout and loop.now() + timeout)
    if not kind then

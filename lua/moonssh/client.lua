@@ -6,7 +6,6 @@ local args = require "moonssh.args"
 local auth = require "moonssh.auth"
 local Channel = require "moonssh.channel"
 local configs = require "moonssh.config"
-local core = require "moonssh.core"
 local control = require "moonssh.control"
 local displays = require "moonssh.display"
 local forwards = require "moonssh.config.forwards"
@@ -148,8 +147,7 @@ end
 local function home_identities()
    local found = {}
    for _, path in ipairs(default_identities) do
-      local text, _, _, errno = core.file.read(paths.expand(path))
-      if text or errno ~= core.file.ENOENT then
+      if paths.exists(paths.expand(path)) then
          table.insert(found, path)
       end
    end

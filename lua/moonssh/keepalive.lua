@@ -65,7 +65,7 @@ function keepalive.start(session)
    local holder = setmetatable({ session }, { __mode = "v" })
    local state = { unanswered = 0, count = options.count or DEFAULT_COUNT }
    local interval = options.interval
-   session._keepalive = session._loop.spawn_background(watch, nil, holder, interval, state)
+   session._keepalive = session._loop.spawn_background(watch, loop.report_failed, holder, interval, state)
 end
 
 --- Ends the probes.

@@ -108,6 +108,18 @@ function key.from_blob(blob, min_rsa_bits)
    return wrap(core_key)
 end
 
+--- The bits of the key in a public blob, or nil for one that is none of ours.
+---@param blob string
+---@return integer|nil
+function key.bits_of(blob)
+   local core_key = core.key.parse_public(blob)
+   if core_key then
+      local bits = core_key:bits()
+      core_key:close()
+      return bits
+   end
+end
+
 -- --- reading
 
 -- An error that says which passphrase problem it was, the one thing the core cannot tell.
@@ -196,7 +208,7 @@ end
 ---@return table? err `io`, `key_format`, `passphrase`
 function key.load(path, passphrase)
    args.check("load", 1, path, "string")
-   args.check("load", 2, passphrase, { "string", "function", "nil" })
+   args.optional("load", 2, passphrase, { "string", "function" })
    path = paths.expand(path)
    local text, err = read(path)
    local loaded
@@ -217,23 +229,11 @@ end
 ---@return table? err
 function key.parse(text, passphrase)
    args.check("parse", 1, text, "string")
-   args.check("parse", 2, passphrase, { "string", "function", "nil" })
+   args.optional("parse", 2, passphrase, { "string", "function" })
    return parse(text, passphrase, "the key", nil)
 end
 
 -- --- making
-
---- The bits of the key in a public blob, or nil for one that is none of ours.
----@param blob string
----@return integer|nil
-function key.bits_of(blob)
-   local core_key = core.key.parse_public(blob)
-   if core_key then
-      local bits = core_key:bits()
-      core_key:close()
-      return bits
-   end
-end
 
 --- Makes a key pair: "ed25519", "ecdsa" (bits 256, 384, 521) or "rsa" (bits from 2048).
 ---@param type_name string
@@ -381,7 +381,7 @@ end
 function Key:sign(data, algorithm)
    local core_key = open_core(self, "sign")
    args.check("sign", 1, data, "string")
-   args.check("sign", 2, algorithm, { "string", "nil" })
+   args.optional("sign", 2, algorithm, "string")
    algorithm = algorithm or self:_default_algorithm()
    if self._sign then
       return sign_elsewhere(self, core_key, data, algorithm)

@@ -23,4 +23,12 @@ function paths.expand(path)
    return path
 end
 
+--- Whether there is something of this name. What cannot be told counts: whoever uses it learns why.
+---@param path string
+---@return boolean
+function paths.exists(path)
+   local found, _, _, errno = core.file.stat(path)
+   return found ~= nil or errno ~= core.file.ENOENT
+end
+
 return paths

@@ -116,19 +116,14 @@ end
 
 -- --- login
 
-local function exists(path)
-   local text, _, _, errno = core.file.read(path)
-   return text ~= nil or errno ~= core.file.ENOENT
-end
-
 -- Of files those that are there, each, with `other`, or else the one with that behind its name.
 local function files(list, other)
    local found = {}
    for _, path in ipairs(list) do
       path = path:lower() ~= "none" and paths.expand(path)
-      if path and exists(path) then
+      if path and paths.exists(path) then
          found[#found + 1] = path
-      elseif path and other and exists(path .. other) then
+      elseif path and other and paths.exists(path .. other) then
          found[#found + 1] = path .. other
       end
    end

@@ -137,23 +137,23 @@ function Batch:transfer(file, handle, spec)
    local key = session._n_transfers + 1
    session._n_transfers = key
    local step = (self.options.progress or spec.watch) and STEP or 0
-   local handle_of_core, code, message = core.transfer(file, spec.sends, key, spec.block, spec.offset, spec.size,
-      spec.spread, step)
-   if not handle_of_core then
+   local moving, code, message = core.transfer(file, spec.sends, key, spec.block, spec.offset, spec.size, spec.spread,
+      step)
+   if not moving then
       return nil, errors.from_core(code, message)
    end
-   local self_transfer = setmetatable({
-      done = false, core = handle_of_core, key = key, batch = self, spec = spec, low = spec.offset, moved = 0,
+   local transfer = setmetatable({
+      done = false, core = moving, key = key, batch = self, spec = spec, low = spec.offset, moved = 0,
    }, Transfer)
-   transfers[key] = self_transfer
-   self._transfers[self_transfer] = true
+   transfers[key] = transfer
+   self._transfers[transfer] = true
    local ok
-   ok, code, message = session._core:sftp_attach(self.sftp._link.ch, handle_of_core, handle)
+   ok, code, message = session._core:sftp_attach(self.sftp._link.ch, moving, handle)
    if not ok then
-      self_transfer:close()
+      transfer:close()
       return nil, session.failure or errors.from_core(code, message)
    end
-   return self_transfer
+   return transfer
 end
 
 --- The core says that it got on, or has ended.

@@ -14,7 +14,7 @@ local tree = {}
 local BITS = 511 -- 0777
 local OWNER = 448 -- 0700: what makes a folder usable while it is filled
 
--- Folders -------------------------------------------------------------------------------------------------------------
+-- Folders ------------------------------------------------------------------------------------------------------------
 
 -- A folder under way: `finish` runs when it and all below it are done.
 local function enter(parent, finish)
