@@ -186,8 +186,8 @@ end
 
 -- Has every host's sftp do what f(sftp, host, index, options) does.
 function Fleet:_copy(fname, options, f)
-   args.optional(fname, 3, options, "table")
-   local own, theirs = split(options or {})
+   local types = args.join(require "moonssh.sftp"._copy_options, map.options)
+   local own, theirs = split(args.options(fname, 3, options, types))
    return self:_work(fname, 3, own, function(session, host, index)
       local sftp <close>, err = session:sftp()
       if not sftp then

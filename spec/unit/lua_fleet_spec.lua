@@ -329,5 +329,11 @@ describe("a fleet", function()
       end
       assert.has_error(function() ssh.fleet({}):run("x", { comand = 1 }) end)
       assert.has_error(function() ssh.fleet({}):run() end)
+      for _, method in ipairs{ "put", "get" } do
+         assert.error_matches(function()
+            local none = ssh.fleet({})
+            none[method](none, "a", "b%h", { recursiv = true })
+         end, "bad argument #3 to '" .. method .. "' (unknown option 'recursiv')", 1, true)
+      end
    end)
 end)

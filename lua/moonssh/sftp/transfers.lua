@@ -26,7 +26,8 @@ local methods = {}
 ---@field skipped integer
 ---@field bytes integer
 
-local copy_options = {
+--- The options of get and put.
+methods._copy_options = {
    recursive = "boolean", progress = "function", resume = "boolean", preserve = "boolean", atomic = "boolean",
    fsync = "boolean", mode = "integer", timeout = "number",
 }
@@ -47,7 +48,7 @@ local function move(self, fname, from, to, options, one, all)
    self:_check(fname)
    args.path(fname, 1, from)
    args.path(fname, 2, to)
-   options = args.options(fname, 3, options, copy_options)
+   options = args.options(fname, 3, options, methods._copy_options)
    if options.mode and (options.mode < 0 or options.mode > 4095) then
       args.bad(fname, 3, "option 'mode': permissions expected")
    end
