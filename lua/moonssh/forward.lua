@@ -161,8 +161,15 @@ local function take_request(read, write)
    return nil, errors.new("protocol", "a client of the dynamic forward has sent no request that can be served")
 end
 
-local function has_gone()
-   return errors.new("eof", "the client of the dynamic forward has gone")
+-- Tells the client what became of its request: `err`, or a connection, which is relayed.
+local function answer(connection, request, write, err)
+   if err then
+      write(request.answer(socks.outcome(err)))
+      return nil, err
+   elseif not write(request.answer("done")) then
+      return nil, errors.new("eof", "the client of the dynamic forward has gone")
+   end
+   return carry(connection)
 end
 
 local function serve_dynamic(self, connection)
@@ -173,13 +180,7 @@ local function serve_dynamic(self, connection)
       return nil, err
    end
    connection.channel, err = dial(self, request)
-   if not connection.channel then
-      write(request.answer(socks.outcome(err)))
-      return nil, err
-   elseif not write(request.answer("done")) then
-      return nil, has_gone()
-   end
-   return carry(connection)
+   return answer(connection, request, write, err)
 end
 
 local function channel_reader(channel, deadline)
@@ -208,13 +209,7 @@ local function serve_dynamic_there(self, connection)
          request.port), { host = request.host, port = request.port })
    end
    connection.fd, err = endpoint.connect(request, loop.now() + PATIENCE)
-   if not connection.fd then
-      write(request.answer(socks.outcome(err)))
-      return nil, err
-   elseif not write(request.answer("done")) then
-      return nil, has_gone()
-   end
-   return carry(connection)
+   return answer(connection, request, write, err)
 end
 
 -- Accepting ----------------------------------------------------------------------------------------------------------

@@ -218,6 +218,15 @@ function Login:names_for(candidate, what)
    return self:allowed(candidate, names, what)
 end
 
+-- Asks for a locked key's passphrase. → whether the key can be used; why it cannot is noted
+function Login:unlock(candidate)
+   local ok, err = self.credentials:unlock(candidate, self.limit)
+   if not ok then
+      table.insert(self.problems, err)
+   end
+   return ok
+end
+
 -- Signs with a key and sends the signed request; for "hostbased" with the names of this host and of its user.
 function Login:sign(method, candidate, algorithm, host, host_user)
    if self:is_over() then
@@ -256,13 +265,9 @@ function Login:try_algorithm(candidate, algorithm, probe)
          return outcome, err
       end
    end
-   if candidate.locked then
-      local ok, err = self.credentials:unlock(candidate, self.limit)
-      if not ok then
-         candidate.useless = true
-         table.insert(self.problems, err)
-         return "failure"
-      end
+   if candidate.locked and not self:unlock(candidate) then
+      candidate.useless = true
+      return "failure"
    end
    return self:sign("publickey", candidate, algorithm)
 end
@@ -270,12 +275,8 @@ end
 function Login:publickey()
    local candidate = self.credentials.candidates[self.next_key]
    self.next_key = self.next_key + 1
-   if not candidate.blob then
-      local ok, err = self.credentials:unlock(candidate, self.limit)
-      if not ok then
-         table.insert(self.problems, err)
-         return "failure"
-      end
+   if not candidate.blob and not self:unlock(candidate) then
+      return "failure"
    end
    local names = self:names_for(candidate, "pubkey_algorithms")
    local probe = not self.direct and (#self.credentials.candidates > 1 or candidate.locked ~= nil)
@@ -295,12 +296,8 @@ end
 function Login:hostbased()
    local candidate, option = self.credentials.host_keys[self.next_host_key], self.options.hostbased
    self.next_host_key = self.next_host_key + 1
-   if not candidate.blob or candidate.locked then
-      local ok, err = self.credentials:unlock(candidate, self.limit)
-      if not ok then
-         table.insert(self.problems, err)
-         return "failure"
-      end
+   if candidate.locked and not self:unlock(candidate) then
+      return "failure"
    end
    local host, host_user = option.host or core.file.hostname(), option.user or core.file.user() or ""
    local outcome, err = "failure", nil
