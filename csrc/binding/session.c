@@ -122,16 +122,20 @@ static int session_read(lua_State *L)
 }
 
 /* Files that are sent follow as fast as the descriptor takes them, up to a share: answers are to be read,
- * too. Sends output until none is left (1) or the descriptor takes no more (0). A negated errno when it
- * fails. */
+ * too. Sends output until none is left (1), or none of this share, or the descriptor takes no more (0). A
+ * negated errno when it fails. */
 static int send_output(mssh_lua_session *self, int fd)
 {
     mssh_slice output;
+    int fills = 0;
 
-    for (int fills = 0; (output = mssh_session_output(self->session)).len > 0 ||
-                        (fills++ < WRITE_FILLS && mssh_lua_sftp_fill(self));) {
-        if (output.len == 0)
+    self->cut_short = false;
+    while ((output = mssh_session_output(self->session)).len > 0 ||
+           (fills < WRITE_FILLS && mssh_lua_sftp_fill(self))) {
+        if (output.len == 0) {
+            fills++;
             continue;
+        }
         ssize_t n = mssh_fd_send(fd, output.data, output.len);
         if (n < 0 && n != -EAGAIN)
             return (int)n;
@@ -139,6 +143,7 @@ static int send_output(mssh_lua_session *self, int fd)
             return 0;
         mssh_session_output_done(self->session, (size_t)n);
     }
+    self->cut_short = fills == WRITE_FILLS;
     return 1;
 }
 
@@ -256,7 +261,7 @@ static int session_wants(lua_State *L)
 
     (void)input_place(self, &room);
     lua_pushboolean(L, room > 0);
-    lua_pushboolean(L, mssh_session_output(self->session).len > 0);
+    lua_pushboolean(L, mssh_session_output(self->session).len > 0 || self->cut_short);
     return 2;
 }
 

@@ -54,6 +54,7 @@ typedef struct mssh_lua_session {
     size_t channels_cap;
     size_t n_machines; /* channels with SFTP */
     size_t turn;       /* of the channels that move files */
+    bool cut_short;    /* the last write has left files that there is room for */
 } mssh_lua_session;
 
 /* The session at stack index 1; raises when it is something else, or closed. */

@@ -39,6 +39,7 @@ function Channel.new(session, ch, plan, opened)
       _eof = false, -- the peer sends no more data
       _ended = false, -- the peer has closed it
       _released = false, -- the handle is given back
+      _contended = false, -- somebody waits until another one has written
       _gate = false, -- what has yet to see the first bytes: its look(channel) is called when something came
    }, Channel)
    self.stdout = Reader.new(self, 0)
@@ -379,6 +380,7 @@ local function write_more(self, pending)
       return true
    elseif self._writer ~= pending then
       if self._writer then
+         self._contended = true
          return false
       end
       self._writer = pending
@@ -401,7 +403,8 @@ function WRITE.__close(pending)
    local self = pending.channel
    if self._writer == pending then
       self._writer = nil
-      if not self.closed and self._session._first then
+      if self._contended and not self.closed and not self._session.closed then
+         self._contended = false
          pump.touch(self._session, self)
       end
    end

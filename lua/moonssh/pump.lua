@@ -138,15 +138,24 @@ local function move(session)
 end
 
 -- Sends, and lets those write who wait for room, for as long as they do and it goes out at once: nobody tells them of
--- room that there is already.
-local function send(session)
+-- room that there is already. `leader` is given where it is one of them; it has just been asked. → whether what it
+-- waits for has come
+local function send(session, leader)
+   local goes_on = session._n_room > 0 or leader and (session._blocked or select(2, session._core:wants()))
+   local done = false
    pump.flush(session)
-   local written = true
-   while written and session._n_room > 0 and not session._blocked and not session.closed do
-      wake(session, true)
-      written = select(2, session._core:wants())
+   while goes_on and not session._blocked and not session.closed do
+      if session._n_room > 0 then
+         wake(session, true)
+      end
+      if leader then
+         done = leader.predicate(leader.a, leader.b)
+         leader = not done and leader
+      end
+      goes_on = (leader or session._n_room > 0) and select(2, session._core:wants())
       pump.flush(session)
    end
+   return done
 end
 
 -- The error that a handler in place has left to be raised.
@@ -414,7 +423,7 @@ local function round(session, waiter, deadline, reads)
    local state = move(session)
    local done = not session.closed and waiter.predicate(waiter.a, waiter.b)
    if not session.closed then
-      send(session)
+      done = send(session, waiter.room and not done and waiter) or done
    end
    if session._raise or session._queue.first <= session._queue.last then
       return done, raised(session, waiter)

@@ -48,6 +48,15 @@ for name, start in pairs(file_servers.kinds) do
          assert.equal("directory", assert(sftp:stat(folder.root)).type)
       end)
 
+      it("moves files also where a packet is more than may be queued", function()
+         local _ <close>, files = file_servers.open(server, { limits = { queue = 4096 }, session_timeout = 60 })
+         local data = ("what is put piece by piece\n"):rep(40000)
+         assert(files:put(folder:write("f", data), folder:path("g")))
+         assert.is_true(folder:read("g") == data)
+         assert(files:get(folder:path("g"), folder:path("h")))
+         assert.is_true(folder:read("h") == data)
+      end)
+
       it("says what is wrong with a path, by name", function()
          local path = folder:path("nothing")
          local found, err = sftp:stat(path)
