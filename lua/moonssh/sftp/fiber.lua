@@ -17,6 +17,7 @@ local function step(job, ...)
    if coroutine.status(job.thread) == "dead" then
       if not ok then
          job.thrown = { cause = err, traceback = debug.traceback(job.thread, errors.text(err)) }
+         coroutine.close(job.thread) -- what it holds is given back
       end
       jobs[job.thread] = nil
       job.done = true
