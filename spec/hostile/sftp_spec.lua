@@ -405,6 +405,22 @@ describe("S5 and S6: data", function()
       assert.equal(TEXT, folder:read("f"))
    end)
 
+   it("behind a gap are no part of what is left", function()
+      local data = TEXT:rep(4)
+      local step = 32768
+      local peer <close> = SftpPeer.new{ files = { ["/f"] = data }, on = { READ = function(server, request)
+         local offset = string.unpack(">I8I4", request.rest)
+         return offset == step and {} or offset == 3 * step and server.status(request.id, 4, "disk error") or nil
+      end } }
+      local result, err = peer.sftp:get("/f", folder:path("f"))
+      assert.is_nil(result)
+      assert.same({ "sftp", "failure", 3 * step }, { err.code, err.status, err.offset })
+      assert.is_true(folder:read("f.part") == data:sub(1, step))
+      peer.on.READ = nil
+      assert.equal(#data - step, assert(peer.sftp:get("/f", folder:path("f"), { resume = true })).bytes)
+      assert.is_true(folder:read("f") == data)
+   end)
+
    it("of a write that fails leave nothing under the final name, and say where", function()
       local peer <close> = SftpPeer.new{ on = { WRITE = function(server, request)
          local offset = string.unpack(">I8", request.rest)
@@ -424,7 +440,7 @@ describe("S5 and S6: data", function()
    it("of a put to a device go to the device, which stays one", function()
       for _, mode in ipairs{ 0x21b6, 0x61b6, 0x11b6, 0xc1b6 } do
          local peer <close> = SftpPeer.new{ files = { ["/null"] = "", ["/null.part"] = "old" },
-            on = { LSTAT = function(server, request)
+            on = { STAT = function(server, request)
                return request.path == "/null" and server.attributes(request.id, string.pack(">I4I4", 4, mode)) or nil
             end } }
          assert(peer.sftp:put(folder:write("f", TEXT), "/null"))

@@ -86,6 +86,19 @@ describe("S1: a tree from a server", function()
       end
    end)
 
+   it("with links that have no target, or one that none can have, is an error, and the rest comes", function()
+      for _, names in ipairs{ { "a\0b" }, { "a", "b" }, {} } do
+         local result, err = get({ { "l", SftpPeer.packed("symlink") }, { "f", SftpPeer.packed("file", 4) } },
+            { files = { ["/t/f"] = "text" }, on = { READLINK = function(server, request)
+               return server.names(request.id, names)
+            end } })
+         assert.is_nil(result)
+         assert.same({ "protocol", "/t/l" }, { err.code, err.path })
+         assert.equal("f\n", sh("ls " .. folder:path("inside")))
+         assert.equal("text", folder:read("inside/f"))
+      end
+   end)
+
    it("is not written through links that are in place already", function()
       sh(("cd %s/inside && ln -s .. a && ln -s ../outside b && ln -s ../outside b.part"):format(folder.root))
       local result, err = get({ { "a", SftpPeer.packed("directory") }, { "b", SftpPeer.packed("file", 4) } },

@@ -128,6 +128,17 @@ for name, start in pairs(file_servers.kinds) do
          end
       end)
 
+      it("leave a symbolic link to a device one", function()
+         local path = folder:write("f", "text")
+         local null = folder:path("null")
+         sh("ln -s /dev/null " .. null)
+         for _, way in ipairs{ "get", "put" } do
+            assert.equal(4, assert(sftp[way](sftp, path, null)).bytes)
+            assert.equal("symbolic link\n", sh("stat -c %F " .. null))
+         end
+         assert.equal("f\nnull\n", sh("ls " .. folder.root))
+      end)
+
       it("go on with what is there", function()
          local data = pattern(3000000)
          local path = folder:write("f", data)
@@ -171,6 +182,12 @@ for name, start in pairs(file_servers.kinds) do
             assert.equal(math.max(0, math.min(here, 0xffffffff)), tonumber(sh("stat -c %Y " .. folder:path("put"))))
          end
          sh("touch " .. path)
+         sh("chmod 4755 " .. path)
+         for _, way in ipairs{ "get", "put" } do
+            local new = folder:path("new-" .. way)
+            assert(sftp[way](sftp, path, new))
+            assert.equal(0, tonumber(sh("stat -c %a " .. new), 8) & ~511)
+         end
          if process.uid() == 0 then
             sh("chmod 6755 " .. path)
             for _, way in ipairs{ "get", "put" } do

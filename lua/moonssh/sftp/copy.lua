@@ -32,6 +32,9 @@ end
 
 local denied = { [core.file.EACCES] = true, [core.file.EPERM] = true, [core.file.EROFS] = true }
 
+-- What stays what it is when it is written to.
+local special = { character = true, block = true, fifo = true, socket = true }
+
 -- Local files --------------------------------------------------------------------------------------------------------
 
 -- What is written in the place of a local file: it is cut to what is complete, and closed, however the fiber ends.
@@ -53,16 +56,27 @@ function Output.__close(self)
    end
 end
 
--- Opens what is to be written, under a name for the meantime. → output | nil, err
-local function open_output(target, name, options, mode, size)
-   local atomic = options.atomic ~= false
+-- What is in the place of a file, and whether it is to be found through a symbolic link: a device that the caller has
+-- named, not the server.
+local function in_place(target, follows)
    local found = core.file.lstat(target)
+   local behind = found and found.type == "symlink" and follows and core.file.stat(target)
+   if behind and special[behind.type] then
+      return behind, true
+   end
+   return found, false
+end
+
+-- Opens what is to be written, under a name for the meantime. → output | nil, err
+local function open_output(target, name, options, mode, size, follows)
+   local atomic = options.atomic ~= false
+   local found, is_behind = in_place(target, follows)
    if found and found.type == "directory" then
       return nil, copy.local_error(target, "Is a directory")
-   elseif found and found.type ~= "file" and found.type ~= "symlink" then
+   elseif found and special[found.type] then
       atomic = false -- a device stays one
    end
-   local how = options.resume and "un" or "wn"
+   local how = (options.resume and "u" or "w") .. (is_behind and "" or "n")
    local path = atomic and name or target
    local fresh = atomic and not core.file.lstat(path)
    local file, _, message, errno = core.file.open(path, how, mode)
@@ -221,7 +235,8 @@ function copy.get(batch, remote, target, found, is_taken)
    local size = (found.type == "file" or found.type == "unknown") and found.size or nil
    size = size ~= 0 and size or nil
    local mode = options.mode or found.permissions and found.permissions & BITS | 128
-   local output <close>, open_err = open_output(target, part.of(target, is_taken), options, mode or 438, size)
+   local output <close>, open_err = open_output(target, part.of(target, is_taken), options, mode or 438, size,
+      not is_taken)
    if not output then
       return nil, open_err
    end
@@ -245,14 +260,11 @@ end
 
 -- put ----------------------------------------------------------------------------------------------------------------
 
--- What stays what it is when it is written to.
-local special = { character = true, block = true, fifo = true, socket = true }
-
 -- Opens what is to be written in the place of a remote file, unless that is a device, and no file of a tree.
 -- → handle | nil, err: nil alone for a device
 local function open_part(link, name, rest, remote, looks)
    local opening, err = link:send(TYPE.OPEN, string.pack(">s4", name) .. rest, remote)
-   local looking = opening and looks and link:send(TYPE.LSTAT, string.pack(">s4", remote), remote)
+   local looking = opening and looks and link:send(TYPE.STAT, string.pack(">s4", remote), remote)
    if not opening then
       return nil, err
    end
