@@ -15,7 +15,7 @@ function Carrier.new(channel)
    if not channel._on_stderr then
       channel._session._core:channel_mode(channel._ch, 1, "discard")
    end
-   return setmetatable({ channel = channel, below = channel._session }, Carrier)
+   return setmetatable({ channel = channel, below = channel._session, kicks = 0 }, Carrier)
 end
 
 local function is_gone(self)
@@ -76,8 +76,9 @@ function Carrier:write(session)
 end
 
 -- Whether there is something to do for the session above; what can be sent meanwhile is sent.
-local function attention(self, session)
-   if self.kicked or session.closed or is_gone(self) or self.below.failure then
+local function attention(wait)
+   local self, session = wait.carrier, wait.session
+   if self.kicks ~= wait.kicks or session.closed or is_gone(self) or self.below.failure then
       return true
    end
    local reads, writes = session._core:wants()
@@ -87,13 +88,13 @@ end
 
 --- Waits, at most until the deadline, for something to do. An error in a handler of the session below is raised.
 function Carrier:wait(session, deadline)
-   pump.run_until(self.below, attention, deadline, nil, self.channel, self, session, true)
-   self.kicked = false
+   local wait = { carrier = self, session = session, kicks = self.kicks }
+   pump.run_until(self.below, attention, deadline, nil, self.channel, wait, nil, true)
 end
 
---- Ends that wait.
+--- Ends all such waits.
 function Carrier:kick()
-   self.kicked = true
+   self.kicks = self.kicks + 1
    if not self.below.closed then
       pump.touch(self.below, self.channel)
    end

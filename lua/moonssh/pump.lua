@@ -14,6 +14,7 @@ local dispatch = require "moonssh.dispatch"
 local errors = require "moonssh.errors"
 local grants = require "moonssh.grants"
 local loop = require "moonssh.loop"
+local poll = require "moonssh.loop.poll"
 local trace = require "moonssh.trace"
 local transport = require "moonssh.transport"
 
@@ -174,13 +175,25 @@ local function start_handlers(session, at_once)
    return err
 end
 
--- Where nobody leads, the first who waits is woken to do so.
-local function hand_on(session)
-   local first = session._first
-   if not session._leader and first and first.token then
-      local token = first.token
-      first.token = nil
+-- Wakes a waiter that can go on: one that yields to the loop, else the one that stands highest on the stack.
+local function wake_one(session)
+   local waiter = session._first
+   local highest = waiter
+   while waiter and waiter.depth do
+      highest, waiter = waiter, waiter.following
+   end
+   waiter = waiter or highest
+   local token = waiter and waiter.token
+   if token then
+      waiter.token = nil
       session._loop.unpark(token)
+   end
+end
+
+-- Where nobody leads, somebody who waits is woken to do so.
+local function hand_on(session)
+   if not session._leader and session._first then
+      wake_one(session)
    end
 end
 
@@ -285,7 +298,7 @@ function Waiter.__close(waiter)
       waiter.thrown = nil
    end
    waiter.predicate, waiter.a, waiter.b, waiter.subject = nil, nil, nil, nil
-   waiter.instead_of, waiter.nested, waiter.waits_for, waiter.token = nil, nil, nil, nil
+   waiter.instead_of, waiter.nested, waiter.waits_for, waiter.token, waiter.depth = nil, nil, nil, nil, nil
    session._spare = waiter
 end
 
@@ -295,8 +308,38 @@ local function can_yield(session)
    return not ask or ask()
 end
 
+-- How deep on the stack a wait that begins now will stand, if it runs the loop from there; nil for one that yields.
+local function depth_of_wait(session)
+   local depth = not can_yield(session) and session._loop.depth
+   return depth and depth() + 1 or nil
+end
+
+-- Whether a leader stands below another wait that runs the loop, and cannot move.
+local function is_buried(session, leader)
+   return leader.depth ~= nil and leader.depth < session._loop.depth()
+end
+
+-- Sessions that are led by code that does not yield.
+local led_from_below = setmetatable({}, { __mode = "k" })
+
+-- Notes where a leader stands that is about to wait.
+local function stand(session, waiter)
+   waiter.nested, waiter.depth = not can_yield(session), depth_of_wait(session)
+   led_from_below[session] = waiter.depth and true
+end
+
+-- When code waits above others that wait, those who lead below it are to be relieved.
+poll.on_nesting(function()
+   for session in pairs(led_from_below) do
+      local leader = session._leader
+      if leader and session._first and is_buried(session, leader) then
+         wake_one(session)
+      end
+   end
+end)
+
 -- Whether to lead. A leader that runs the loop from below on the stack cannot move while code above it waits without
--- yielding; then that code leads in its stead.
+-- yielding; then that code leads in its stead, and else who can move.
 local function lead(session, waiter)
    local leader = session._leader
    if leader == waiter then
@@ -307,6 +350,8 @@ local function lead(session, waiter)
       end
    elseif (session._starting or leader.nested) and not can_yield(session) then
       waiter.instead_of = leader
+   elseif is_buried(session, leader) then
+      pump.kick(session) -- it looks again when it can
    else
       return false
    end
@@ -320,9 +365,9 @@ local function park(session, waiter, timeout)
    if not waiter.linked then
       link(waiter)
    end
-   waiter.token = adapter.token()
+   waiter.token, waiter.depth = adapter.token(), depth_of_wait(session)
    adapter.park(waiter.token, timeout)
-   waiter.token = nil
+   waiter.token, waiter.depth = nil, nil
 end
 
 local function soonest(a, b)
@@ -338,7 +383,12 @@ local function is_plain(session)
    return not (handlers.recv or handlers.send or session._tracer)
 end
 
--- The leader's wait.
+-- Whether what a leader waits for has come while somebody else led in its stead.
+local function is_overtaken(session, waiter)
+   return session._leader ~= waiter and not session.closed and waiter.predicate(waiter.a, waiter.b)
+end
+
+-- The leader's wait. → whether what it waits for has come without it
 local function wait_for_transport(session, waiter, deadline)
    local adapter, fd = session._loop, session._fd
    if session._n_room > 0 and not session._blocked then
@@ -366,7 +416,7 @@ local function wait_for_transport(session, waiter, deadline)
          return
       end
    end
-   waiter.nested = not can_yield(session)
+   stand(session, waiter)
    if session._carrier and not ask then
       waiter.waits_for, session._waits_for = "carrier", "carrier"
       session._carrier:wait(session, at)
@@ -377,24 +427,26 @@ local function wait_for_transport(session, waiter, deadline)
       waiter.waits_for, session._waits_for = "token", "token"
       adapter.park(session._token, timeout)
    end
-   waiter.nested, waiter.waits_for = nil, nil
+   waiter.nested, waiter.waits_for, waiter.depth = nil, nil, nil
    if session._leader == waiter then
       session._waits_for = false
    end
+   return is_overtaken(session, waiter)
 end
 
--- Lets other tasks run although there is more to read.
+-- Lets other tasks run although there is more to read. → as wait_for_transport
 local function give_way(session, waiter)
    loop.may_wait()
    session._core:tick(session._loop.now())
    session._drained = false
-   waiter.nested = not can_yield(session)
+   stand(session, waiter)
    if session._fd then
       session._loop.wait(session._fd, "r", 0)
    else
       session._loop.park(session._loop.token(), 0)
    end
-   waiter.nested = nil
+   waiter.nested, waiter.depth = nil, nil
+   return is_overtaken(session, waiter)
 end
 
 -- What a round has left to be raised: an error of a handler in place, or of those that are started now.
@@ -434,9 +486,9 @@ local function round(session, waiter, deadline, reads)
    elseif session._drained and not session._callbacks.recv then
       return false -- and waits before the next round
    elseif state ~= "more" then
-      wait_for_transport(session, waiter, deadline)
+      return wait_for_transport(session, waiter, deadline)
    elseif reads % READS == 0 then
-      give_way(session, waiter)
+      return give_way(session, waiter)
    end
    return false
 end
@@ -463,9 +515,11 @@ local function block(session, waiter, deadline, stage)
       if leads then
          rounds = rounds + 1
          if session._drained and is_settled(session) then
-            wait_for_transport(session, waiter, deadline)
+            done = wait_for_transport(session, waiter, deadline)
          end
-         done, err = round(session, waiter, deadline, rounds)
+         if session._leader == waiter then -- and nobody has relieved it
+            done, err = round(session, waiter, deadline, rounds)
+         end
          if err then
             error(err, 0)
          end

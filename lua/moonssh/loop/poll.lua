@@ -30,6 +30,8 @@ local current -- the fiber that is running
 local alive = 0 -- fibers that have not ended, without those in the background
 local awaited -- the fiber that run_all was called for, and what it has the loop stop with: { fiber =, fired = }
 local below = false -- the wait for which the loop is run on top of it; `below` in it is the one further down
+local depth = 0 -- how many waits the loop is run for, one on top of the other
+local bury = false -- called when there is one more: see poll.on_nesting
 local hurried = false -- whether a task is run from below on the stack only until it waits
 
 local function make_ready(fiber)
@@ -180,11 +182,14 @@ local function run_nested(wait)
    if fiber then
       fiber.nested = wait
    end
-   wait.below, below = below, wait
+   wait.below, below, depth = below, wait, depth + 1
+   if bury and depth > 1 then
+      bury()
+   end
    while possible and not cancelled and not wait.fired do
       possible = turn(wait)
    end
-   below = wait.below
+   below, depth = wait.below, depth - 1
    if fiber then
       fiber.nested = outer
    end
@@ -365,6 +370,19 @@ end
 function poll.can_yield()
    local fiber = fibers[running()]
    return fiber ~= nil and not fiber.closing and isyieldable()
+end
+
+--- How many waits run the loop from where they stand, each on top of the one before: only what the last one runs, and
+--- that itself, can go on.
+---@return integer
+function poll.depth()
+   return depth
+end
+
+--- Has f called whenever one more wait runs the loop on top of others.
+---@param f function
+function poll.on_nesting(f)
+   bury = f
 end
 
 --- Runs what is ready, and takes what has become ready, without waiting.
