@@ -240,7 +240,7 @@ function process.run(session, command, options)
    local core = session._core
    core:channel_mode(channel._ch, 0, "direct", DIRECT_BUDGET)
    core:channel_mode(channel._ch, 1, options.merge and "merge" or "direct", DIRECT_BUDGET)
-   if run.data == "" and channel._planned then
+   if run.data == "" and channel._planned and not channel._plan_error then
       feed(run)
       channel._patient = true
    end

@@ -4,6 +4,7 @@ local core = require "moonssh.core"
 local dial = require "spec.support.dial"
 local light = require "spec.support.light"
 local memory = require "spec.support.memory"
+local process = require "spec.support.process"
 local server = require "spec.support.server"
 local ssh = require "moonssh"
 local waiting = require "spec.support.waiting"
@@ -44,6 +45,16 @@ describe("a session's", function()
       assert.equal("the request 'env' is longer than 65536 bytes", err.message)
       local text = ("x"):rep(60000)
       assert.equal(text, assert(session:run("printf " .. text)).stdout)
+   end)
+
+   it("run says so without waiting for what it has not asked for", function()
+      -- In a process of its own, where nothing else moves the session, and no time ends the wait.
+      local result = process.run{ timeout = 60, process.lua, "-e", ([[
+         local dial = require "spec.support.dial"
+         local session = assert(dial{ host = %q, port = %d, user = %q, key_path = %q, known_hosts_path = %q })
+         print(select(2, session:run("true " .. ("x"):rep(70000))).code, session:run("true").status)
+      ]]):format(sshd.host, sshd.port, sshd.user, sshd.key_path, sshd.known_hosts_path) }
+      assert.equal("limit\t0\n", result.stdout)
    end)
 
    it("calls refuse a NUL where the server has a C string, for sshd would end the connection", function()
