@@ -393,6 +393,28 @@ describe("S5 and S6: data", function()
       assert.equal(TEXT:sub(1, 500), folder:read("f"))
    end)
 
+   it("may come to an end before several of the blocks that were asked for", function()
+      local data, step = TEXT:rep(4), 32768
+      local peer <close> = SftpPeer.new{ files = { ["/f"] = data }, on = { READ = function(server)
+         server.files["/f"] = data:sub(1, step)
+      end } }
+      assert.equal(step, assert(peer.sftp:get("/f", folder:path("f"))).bytes)
+      assert.is_true(folder:read("f") == data:sub(1, step))
+   end)
+
+   it("behind what is said to be the end are an error: the file has changed", function()
+      local step = 32768
+      local peer <close> = SftpPeer.new{ files = { ["/f"] = TEXT:rep(4) }, on = { READ = function(server, request)
+         return string.unpack(">I8", request.rest) == step and server.status(request.id, 1) or nil
+      end } }
+      local result, err = peer.sftp:get("/f", folder:path("f"))
+      assert.is_nil(result)
+      assert.same({ "sftp", "failure", step }, { err.code, err.status, err.offset })
+      assert.truthy(err.message:find("changed at byte 32768", 1, true))
+      assert.is_nil(folder:read("f"))
+      assert.is_true(folder:read("f.part") == TEXT:rep(4):sub(1, step))
+   end)
+
    it("of a read that fails in the middle leave what came before, and say where", function()
       local err = get_fails(function(server, request)
          local offset = string.unpack(">I8I4", request.rest)
