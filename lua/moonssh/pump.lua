@@ -33,7 +33,11 @@ function pump.flush(session)
    if session.closed or session._inline then
       return
    end
+   local had_ended = session._ended
    local done = transport.write(session)
+   if session._ended and not had_ended then
+      pump.wake_all(session) -- a send handler has failed
+   end
    if session._tracer and not session.closed then
       trace.run(session)
    end

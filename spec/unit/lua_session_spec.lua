@@ -138,6 +138,30 @@ describe("a session over a descriptor", function()
       end
    end)
 
+   it("that its send handler ends in one task is ended for all who wait", function()
+      local broken = false
+      session.timeout = nil
+      session:callback_set("send", function(...)
+         return broken and error("broken") or ssh.socket_send(...)
+      end)
+      log_in()
+      local tasks = {}
+      for i = 1, 2 do
+         local channel = assert(session:exec("cat"))
+         tasks[i] = ssh.spawn(function()
+            return channel:read()
+         end)
+      end
+      local channel = assert(session:exec("cat"))
+      waiting.await(function() return session._waits_for end, "a task that leads")
+      broken = true
+      assert.is_false(pcall(channel.write, channel, "x"))
+      waiting.await(function() return tasks[1].closed and tasks[2].closed end, "the end of the tasks")
+      for _, task in ipairs(tasks) do
+         assert.same({ nil, "callback" }, { code_of(task:wait()) })
+      end
+   end)
+
    it("that is lost fails with eof, and stays so", function()
       log_in()
       stop()

@@ -207,7 +207,7 @@ function loop.run(f)
    args.check("run", 1, f, "function")
    loop.may_wait()
    local used = loop.current()
-   if used.running() then
+   if used.running() or used.is_within and used.is_within() then
       return f()
    end
    local fiber = used.spawn(f)

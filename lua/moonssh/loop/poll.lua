@@ -366,6 +366,11 @@ function poll.running()
    return fibers[running()]
 end
 
+--- Whether a fiber is running, or a coroutine that was resumed in one.
+function poll.is_within()
+   return current ~= nil
+end
+
 --- Whether what is running now would yield to the loop in a wait, and not run it from where it stands.
 function poll.can_yield()
    local fiber = fibers[running()]
