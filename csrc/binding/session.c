@@ -18,7 +18,7 @@ enum { WRITE_FILLS = 16 };
 /* Reads in a row without an event, before Lua may look whether somebody interrupts it. */
 enum { RECEIVE_READS = 64 };
 
-/* Reads from the start on that ask for quick acknowledgement. */
+/* Reads that ask for quick acknowledgement once a channel for a command was opened. */
 enum { QUICK_READS = 48 };
 
 /* What a session weighs in for the collector, which does not see its buffers: a program that drops sessions
@@ -83,15 +83,18 @@ static int push_failure(lua_State *L, int number)
 
 /* Reads once what there is room for. Pushes what session:read gives. A server does not send its next small
  * packet while the last one is not acknowledged (RFC 1122 4.2.3.4), until a command runs: so that is done at
- * once, and not 40 ms later, for as long as connecting and starting something may take. */
+ * once, and not 40 ms later, for as long as connecting and starting something may take; where there are but
+ * connections that are forwarded, always. */
 static int read_into(lua_State *L, mssh_lua_session *self, int fd, uint8_t *place, size_t room)
 {
     const int on = 1;
     size_t asked = room < READ_MOST ? room : READ_MOST;
     ssize_t n;
 
-    if (self->n_quick < QUICK_READS && ++self->n_quick > 0)
+    if (self->n_quick < QUICK_READS) {
+        self->n_quick += self->for_commands;
         (void)setsockopt(fd, IPPROTO_TCP, TCP_QUICKACK, &on, sizeof on); /* speed only */
+    }
     n = mssh_fd_recv(fd, place, asked);
     if (n == -EAGAIN) {
         lua_pushliteral(L, "again");

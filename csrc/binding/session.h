@@ -43,9 +43,10 @@ typedef struct mssh_lua_session {
     uint64_t n_events;                         /* taken so far: tells whether `event` is still the same one */
     mssh_lua_notice notices[MSSH_LUA_NOTICES]; /* those that were held back; `event` comes after them */
     size_t n_notices;
-    unsigned n_quick; /* reads so far of those that ask for quick acknowledgement */
-    bool failed_told; /* the event "failed" was given */
-    bool no_ignore;   /* the events "ignore", "debug" are not given */
+    bool for_commands; /* a channel of type "session" was opened */
+    unsigned n_quick;  /* reads since then that ask for quick acknowledgement */
+    bool failed_told;  /* the event "failed" was given */
+    bool no_ignore;    /* the events "ignore", "debug" are not given */
     bool no_debug;
     bool no_requests; /* nor "global_request" */
     char code[32];    /* what Lua called the failure that it ended the session with; else empty */

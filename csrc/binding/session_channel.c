@@ -33,7 +33,7 @@ static int session_global_request(lua_State *L)
 
 static int session_open(lua_State *L)
 {
-    const mssh_lua_session *self = mssh_lua_session_check(L);
+    mssh_lua_session *self = mssh_lua_session_check(L);
     mssh_slice type = mssh_lua_check_slice(L, 2);
     mssh_slice data = mssh_lua_opt_slice(L, 3);
     mssh_channel channel = 0;
@@ -41,6 +41,7 @@ static int session_open(lua_State *L)
 
     if (status != 0)
         return mssh_lua_session_result(L, self, status);
+    self->for_commands = self->for_commands || mssh_slice_is(type, "session");
     lua_pushinteger(L, (lua_Integer)channel);
     return 1;
 }

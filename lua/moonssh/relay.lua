@@ -12,12 +12,12 @@ local Relay = {}
 Relay.__index = Relay
 
 --- Waits for something that concerns a channel, in the background. Who leads the session is told of errors in
---- handlers, which are not the business of this. → true | nil, err
-function relay.wait(channel, predicate, a)
+--- handlers, which are not the business of this. `room`: see pump.run_until. → true | nil, err
+function relay.wait(channel, predicate, a, room)
    local session = channel._session
    channel._own = true
    while true do
-      local ok, result, err = pcall(pump.run_until, session, predicate, nil, nil, channel, a, nil, true)
+      local ok, result, err = pcall(pump.run_until, session, predicate, nil, nil, channel, a, nil, room)
       if ok then
          return result, err
       elseif not (errors.is(result) and result.code == "callback") then
@@ -27,8 +27,8 @@ function relay.wait(channel, predicate, a)
    end
 end
 
-local function await(self, predicate)
-   return relay.wait(self.channel, predicate, self)
+local function await(self, predicate, room)
+   return relay.wait(self.channel, predicate, self, room)
 end
 
 local function await_descriptor(self, events)
@@ -122,7 +122,7 @@ local function go_up(self)
       await_descriptor(self, "r") -- others get their turn here, however much there is
       if not take(self) then
          pump.flush(self.session)
-         local ok, err = await(self, take)
+         local ok, err = await(self, take, true)
          if not ok then
             return nil, err
          end
