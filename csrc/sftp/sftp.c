@@ -247,12 +247,11 @@ static void take_size(mssh_sftp *sftp, mssh_slice *bytes)
         return;
     }
     mssh_path_answered(sftp, request);
-    sftp->asked = request->len;
-    sftp->got = 0;
+    sftp->block_len = length;
     sftp->expect = MSSH_SFTP_EXPECT_DATA;
 }
 
-/* Pieces of a block are put together, so that each goes to its file in one write. */
+/* Pieces of a block are put together, so that it goes to its file in one write: empty until the last. */
 static mssh_slice take_piece(mssh_sftp *sftp, mssh_slice *bytes)
 {
     size_t n = sftp->left < bytes->len ? sftp->left : bytes->len;
@@ -277,12 +276,11 @@ static void take_data(mssh_sftp *sftp, mssh_slice *bytes, mssh_sftp_event *event
     mssh_slice block;
 
     if (sftp->left == 0) {
-        mssh_block_received(sftp, request, sftp->got);
+        mssh_block_received(sftp, request, sftp->block_len);
         sftp->expect = sftp->failure.code == 0 ? MSSH_SFTP_EXPECT_HEAD : MSSH_SFTP_EXPECT_NOTHING;
         return;
     }
     block = take_piece(sftp, bytes);
-    sftp->got = (uint32_t)block.len;
     if (block.len > 0 && request->lane != NULL &&
         request->lane->transfer->status.state == MSSH_TRANSFER_MOVING) {
         event->type = MSSH_SFTP_BLOCK;

@@ -4,7 +4,7 @@
  *
  * A request gets an id; its reply, in whatever order, is an event with that id. What breaks the protocol ends
  * the machine, not the session: FAILED comes once, and every call gives that failure from then on. The blocks
- * of transfers (sftp/transfer.h) are asked for, matched and streamed in here.
+ * of transfers (sftp/transfer.h) are asked for, matched and put together in here.
  */
 #ifndef MSSH_SFTP_SFTP_H
 #define MSSH_SFTP_SFTP_H

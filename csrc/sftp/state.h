@@ -48,7 +48,7 @@ typedef enum mssh_sftp_expect {
     MSSH_SFTP_EXPECT_HEAD,
     MSSH_SFTP_EXPECT_BODY, /* of a reply that is collected */
     MSSH_SFTP_EXPECT_SIZE, /* uint32 before the data of a block */
-    MSSH_SFTP_EXPECT_DATA, /* of a block, which are streamed */
+    MSSH_SFTP_EXPECT_DATA, /* of a block */
     MSSH_SFTP_EXPECT_NOTHING
 } mssh_sftp_expect;
 
@@ -63,11 +63,10 @@ struct mssh_sftp {
     mssh_sftp_expect expect;
     uint8_t head[MSSH_SFTP_HEAD_LEN];
     size_t head_len;
-    uint8_t type;   /* of the packet that is coming */
-    uint32_t id;    /* its id */
-    uint32_t left;  /* bytes of it that are to come */
-    uint32_t asked; /* of the block that is coming */
-    uint32_t got;
+    uint8_t type;       /* of the packet that is coming */
+    uint32_t id;        /* its id */
+    uint32_t left;      /* bytes of it that are to come */
+    uint32_t block_len; /* of the block that is coming */
     mssh_buf body;
 
     mssh_buf out;
